@@ -1,0 +1,13 @@
+"""Terms of the managers: functions and classes that a task lists in its configuration.
+
+Names and parameters are Isaac Lab's, so that ``from palestra.envs import mdp`` takes the place of its module.
+"""
+
+from palestra.envs.mdp.actions import *  # noqa: F403
+from palestra.envs.mdp.commands import *  # noqa: F403
+from palestra.envs.mdp.curriculums import *  # noqa: F403
+from palestra.envs.mdp.events import *  # noqa: F403
+from palestra.envs.mdp.io import *  # noqa: F403
+from palestra.envs.mdp.observations import *  # noqa: F403
+from palestra.envs.mdp.rewards import *  # noqa: F403
+from palestra.envs.mdp.terminations import *  # noqa: F403

@@ -1,0 +1,175 @@
+"""Observation terms: functions ``(env, …) -> (num_envs, width)``.
+
+Each carries its units, frame and entry names as ``func.io`` (see :mod:`palestra.envs.mdp.io`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from palestra.assets import Articulation
+from palestra.assets.root_writer import RootWriter
+from palestra.envs.mdp.entities import entity
+from palestra.envs.mdp.io import observation_io
+from palestra.managers import SceneEntityCfg
+from palestra.sensors import Imu
+from palestra.utils.math import quat_unique, scale_transform
+
+if TYPE_CHECKING:
+    from palestra.envs.manager_based import ManagerBasedEnv, ManagerBasedRLEnv
+
+__all__ = [
+    "base_ang_vel",
+    "base_lin_vel",
+    "base_pos_z",
+    "body_pose_w",
+    "generated_commands",
+    "imu_ang_vel",
+    "imu_lin_acc",
+    "joint_effort",
+    "joint_pos",
+    "joint_pos_limit_normalized",
+    "joint_pos_rel",
+    "joint_vel",
+    "joint_vel_rel",
+    "last_action",
+    "projected_gravity",
+    "root_pos_w",
+    "root_quat_w",
+]
+
+"""Root."""
+
+
+@observation_io(units="m", frame="world", entries=("z",))
+def base_pos_z(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+    """Height of the root above the world's origin (m), ``(num_envs, 1)``."""
+    return entity(env, asset_cfg.name, RootWriter).data.root_pos_w[:, 2:3]
+
+
+@observation_io(units="m/s", frame="base", entries="xyz")
+def base_lin_vel(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+    """Linear velocity of the root in its own frame (m/s), ``(num_envs, 3)``."""
+    return entity(env, asset_cfg.name, RootWriter).data.root_lin_vel_b
+
+
+@observation_io(units="rad/s", frame="base", entries="xyz")
+def base_ang_vel(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+    """Angular velocity of the root in its own frame (rad/s), ``(num_envs, 3)``."""
+    return entity(env, asset_cfg.name, RootWriter).data.root_ang_vel_b
+
+
+@observation_io(units="1", frame="base", entries="xyz")
+def projected_gravity(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+    """Unit vector of gravity in the root frame, ``(num_envs, 3)``; (0, 0, -1) when upright."""
+    return entity(env, asset_cfg.name, RootWriter).data.projected_gravity_b
+
+
+@observation_io(units="m", frame="world", entries="xyz")
+def root_pos_w(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+    """Position of the root from its environment's origin (m), ``(num_envs, 3)``."""
+    return entity(env, asset_cfg.name, RootWriter).data.root_pos_w - env.scene.env_origins
+
+
+@observation_io(units="1", frame="world", entries=("qw", "qx", "qy", "qz"))
+def root_quat_w(
+    env: ManagerBasedEnv, make_quat_unique: bool = False, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")
+) -> Tensor:
+    """Orientation of the root (w, x, y, z), ``(num_envs, 4)``.
+
+    Args:
+        env: the environment.
+        make_quat_unique: of ``q`` and ``-q``, the same rotation, give that with a non-negative real part.
+        asset_cfg: the asset.
+    """
+    quat = entity(env, asset_cfg.name, RootWriter).data.root_quat_w
+    return quat_unique(quat) if make_quat_unique else quat
+
+
+@observation_io(units="", frame="world", entries="body_poses")
+def body_pose_w(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+    """Poses of the bodies from the environment's origin, position (m) and (w, x, y, z) of each in turn."""
+    data = entity(env, asset_cfg.name, RootWriter).data
+    position = data.body_pos_w[:, asset_cfg.body_ids] - env.scene.env_origins.unsqueeze(1)
+    return torch.cat((position, data.body_quat_w[:, asset_cfg.body_ids]), dim=-1).flatten(1)
+
+
+"""Joints."""
+
+
+@observation_io(units="rad", frame="joint", entries="joints")
+def joint_pos(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+    """Positions of the selected joints (rad or m), ``(num_envs, num_joints)``."""
+    return entity(env, asset_cfg.name, Articulation).data.joint_pos[:, asset_cfg.joint_ids]
+
+
+@observation_io(units="rad", frame="joint", entries="joints")
+def joint_pos_rel(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+    """Joint positions less their defaults (rad or m), ``(num_envs, num_joints)``."""
+    data = entity(env, asset_cfg.name, Articulation).data
+    return data.joint_pos[:, asset_cfg.joint_ids] - data.default_joint_pos[:, asset_cfg.joint_ids]
+
+
+@observation_io(units="1", frame="joint", entries="joints")
+def joint_pos_limit_normalized(
+    env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")
+) -> Tensor:
+    """Joint positions on a scale where the soft limits are -1 and 1; 0 for a joint without limits."""
+    data = entity(env, asset_cfg.name, Articulation).data
+    low, high = data.soft_joint_pos_limits[:, asset_cfg.joint_ids].unbind(dim=-1)
+    normalized = scale_transform(data.joint_pos[:, asset_cfg.joint_ids], low, high)
+    return torch.where(torch.isinf(high), 0.0, normalized)
+
+
+@observation_io(units="rad/s", frame="joint", entries="joints")
+def joint_vel(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+    """Velocities of the selected joints (rad/s or m/s), ``(num_envs, num_joints)``."""
+    return entity(env, asset_cfg.name, Articulation).data.joint_vel[:, asset_cfg.joint_ids]
+
+
+@observation_io(units="rad/s", frame="joint", entries="joints")
+def joint_vel_rel(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+    """Joint velocities less their defaults (rad/s or m/s), ``(num_envs, num_joints)``."""
+    data = entity(env, asset_cfg.name, Articulation).data
+    return data.joint_vel[:, asset_cfg.joint_ids] - data.default_joint_vel[:, asset_cfg.joint_ids]
+
+
+@observation_io(units="N·m", frame="joint", entries="joints")
+def joint_effort(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+    """Torques that the actuators applied (N·m or N), ``(num_envs, num_joints)``."""
+    return entity(env, asset_cfg.name, Articulation).data.applied_torque[:, asset_cfg.joint_ids]
+
+
+"""Sensors."""
+
+
+@observation_io(units="rad/s", frame="sensor", entries="xyz")
+def imu_ang_vel(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("imu")) -> Tensor:
+    """Angular velocity in the frame of the unit (rad/s), ``(num_envs, 3)``."""
+    return entity(env, asset_cfg.name, Imu).data.ang_vel_b
+
+
+@observation_io(units="m/s²", frame="sensor", entries="xyz")
+def imu_lin_acc(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("imu")) -> Tensor:
+    """Specific force in the frame of the unit (m/s²), ``(num_envs, 3)``; (0, 0, 9.81) at rest and level."""
+    return entity(env, asset_cfg.name, Imu).data.lin_acc_b
+
+
+"""Actions and commands."""
+
+
+@observation_io(units="1", frame="", entries="actions")
+def last_action(env: ManagerBasedEnv, action_name: str | None = None) -> Tensor:
+    """What the policy sent last, before scaling: the whole action, or one term's part of it."""
+    if action_name is None:
+        return env.action_manager.action
+    return env.action_manager.get_term(action_name).raw_actions
+
+
+@observation_io(units="", frame="", entries="command")
+def generated_commands(env: ManagerBasedRLEnv, command_name: str) -> Tensor:
+    """The present command of a command term, ``(num_envs, width)``; its term tells units and frame."""
+    return env.command_manager.get_command(command_name)

@@ -1,0 +1,88 @@
+"""Random numbers whose value for one environment does not depend on how many others there are.
+
+Each number is a hash of (seed, environment, step, call within the step, column), in the manner of
+counter-based generators (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) with the
+low-bias 32-bit mixer of Wellons ("Prospecting for hash functions", 2018). There is no state but the step
+counter, so that a captured graph draws new numbers at each replay, and both engines draw the same ones.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+_PHASES = {"reset": 1 << 16, "command": 2 << 16, "interval": 3 << 16, "observation": 4 << 16, "terminal": 5 << 16, "user": 6 << 16}
+
+
+class RandomStream:
+    """Draws tensors ``(num_envs, *shape)``.
+
+    Args:
+        seed: the run's seed.
+        num_envs: number of environments.
+        device: where the numbers are made.
+    """
+
+    def __init__(self, seed: int, num_envs: int, device: torch.device) -> None:
+        self.num_envs, self.device = num_envs, device
+        self.step = torch.zeros((), dtype=torch.int64, device=device)
+        """Number of environment steps so far; part of the checkpoint."""
+        self._call = 0
+        self.seed(seed)
+
+    def seed(self, seed: int) -> None:
+        """Start over with another seed."""
+        envs = torch.arange(self.num_envs, dtype=torch.int64, device=self.device)
+        self._env_key = _mix((envs * 0x9E3779B1 + (seed & _MASK) * 0x85EBCA6B + 0x27D4EB2F) & _MASK)
+        self._env_key = _mix((self._env_key + ((seed >> 32) & _MASK)) & _MASK)
+        self.step.zero_()
+        self._call = 0
+
+    def advance(self) -> None:
+        """Begin the next environment step."""
+        self.step += 1
+        self._call = 0
+
+    def begin(self, phase: str) -> None:
+        """Enter a phase of the step, so that phases that are skipped do not shift the numbers of the others."""
+        self._call = _PHASES[phase]
+
+    def bits(self, shape: tuple[int, ...]) -> Tensor:
+        """Uniform 32-bit integers as int64, ``(num_envs, *shape)``."""
+        columns = math.prod(shape)
+        self._call += 1
+        key = _mix((self.step * 0xC2B2AE35 + (self._call * 0x165667B1 & _MASK)) & _MASK)
+        column = torch.arange(columns, dtype=torch.int64, device=self.device) * 0x9E3779B1
+        counter = (self._env_key.unsqueeze(1) ^ key) + column
+        return _mix(counter.bitwise_and_(_MASK)).view(self.num_envs, *shape)
+
+    def uniform(self, low: float | Tensor, high: float | Tensor, shape: tuple[int, ...] = ()) -> Tensor:
+        """Uniform in ``[low, high)``; the limits are numbers or broadcast against ``(num_envs, *shape)``."""
+        unit = (self.bits(shape) >> 8).to(torch.float32).mul_(2.0**-24)
+        return unit * (high - low) + low
+
+    def normal(self, mean: float | Tensor = 0.0, std: float | Tensor = 1.0, shape: tuple[int, ...] = ()) -> Tensor:
+        """Gaussian, by the Box–Muller transform."""
+        radius = (self.bits(shape) >> 8).to(torch.float32).add_(1.0).mul_(2.0**-24).log_().mul_(-2.0).sqrt_()
+        angle = (self.bits(shape) >> 8).to(torch.float32).mul_(2.0 * math.pi * 2.0**-24)
+        return radius * torch.cos(angle) * std + mean
+
+    def bernoulli(self, p: float | Tensor, shape: tuple[int, ...] = ()) -> Tensor:
+        """True with probability ``p``."""
+        return self.uniform(0.0, 1.0, shape) < p
+
+    def integers(self, low: int, high: int, shape: tuple[int, ...] = ()) -> Tensor:
+        """Integers in ``[low, high]``, int64."""
+        return (self.bits(shape) >> 8) * (high - low + 1) // (1 << 24) + low
+
+
+def _mix(x: Tensor) -> Tensor:
+    """Mix 32-bit values held in int64."""
+    x = x ^ (x >> 16)
+    x = x.mul_(0x7FEB352D).bitwise_and_(_MASK)
+    x = x ^ (x >> 15)
+    x = x.mul_(0x846CA68B).bitwise_and_(_MASK)
+    return x ^ (x >> 16)

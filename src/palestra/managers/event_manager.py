@@ -1,0 +1,125 @@
+"""Run what happens to environments: at start-up, at reset, and from time to time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from palestra.errors import ConfigError
+from palestra.managers.manager_base import BoundTerm, ManagerBase
+from palestra.managers.term_cfg import EventTermCfg
+
+
+class EventManager(ManagerBase):
+    """All event terms of an environment, by mode."""
+
+    kind = "event"
+
+    def __init__(self, cfg: object, env: Any) -> None:
+        super().__init__(cfg, env)
+        self._modes: dict[str, list[BoundTerm]] = {}
+        self._time_left: dict[str, Tensor] = {}
+        self._steps_since: dict[str, Tensor] = {}
+        for name, term_cfg in self._term_cfgs(EventTermCfg):
+            term = BoundTerm("event", name, term_cfg, env, masked=True)
+            self._modes.setdefault(term_cfg.mode, []).append(term)
+            if term_cfg.mode == "interval":
+                self._time_left[name] = torch.zeros(self.num_envs, device=self.device)
+                self._check_interval(name, term_cfg)
+            if term_cfg.mode == "reset" and term_cfg.min_step_count_between_reset:
+                self._steps_since[name] = torch.full(
+                    (self.num_envs,), 2**31, dtype=torch.int64, device=self.device
+                )
+
+    @property
+    def active_terms(self) -> dict[str, list[str]]:  # type: ignore[override]
+        """Names of the terms of each mode."""
+        return {mode: [t.name for t in terms] for mode, terms in self._modes.items()}
+
+    @property
+    def available_modes(self) -> list[str]:
+        """Modes that have a term."""
+        return list(self._modes)
+
+    def start(self) -> None:
+        """Draw the first intervals."""
+        for term in self._modes.get("interval", []):
+            self._time_left[term.name].copy_(self._draw_interval(term.cfg))
+
+    def apply(self, mode: str, env_mask: Tensor | None = None, dt: float | None = None) -> None:
+        """Run the terms of a mode.
+
+        Args:
+            mode: ``"startup"``, ``"reset"``, ``"interval"`` or a mode of the task's own.
+            env_mask: environments that it concerns; all if ``None``. Ignored for ``"interval"``.
+            dt: for ``"interval"``, the time since the last call (s).
+        """
+        mask = self._env.all_envs if env_mask is None else env_mask
+        for term in self._modes.get(mode, []):
+            if mode == "interval":
+                self._apply_interval(term, dt or 0.0)
+            elif term.name in self._steps_since:
+                self._apply_spaced(term, mask)
+            else:
+                term.call_masked(mask)
+
+    def reset(self, env_mask: Tensor) -> None:
+        """Restart the clocks and class terms of the masked environments."""
+        for terms in self._modes.values():
+            for term in terms:
+                term.reset(env_mask)
+        for term in self._modes.get("interval", []):
+            if not term.cfg.is_global_time:  # type: ignore[attr-defined]
+                left = self._time_left[term.name]
+                left.copy_(torch.where(env_mask, self._draw_interval(term.cfg), left))
+
+    def count_step(self) -> None:
+        """Count an environment step for ``min_step_count_between_reset``."""
+        for steps in self._steps_since.values():
+            steps += 1
+
+    def get_term_cfg(self, name: str) -> EventTermCfg:
+        """Return the configuration of a term."""
+        return self._find(name).cfg  # type: ignore[return-value]
+
+    def set_term_cfg(self, name: str, cfg: EventTermCfg) -> None:
+        """Change the parameters of a term."""
+        self._find(name).rebind(cfg)
+
+    def state(self) -> dict[str, Tensor]:
+        """Clocks, for checkpoints."""
+        return {**{f"left/{k}": v for k, v in self._time_left.items()}, **self._steps_since}
+
+    def _find(self, name: str) -> BoundTerm:
+        for terms in self._modes.values():
+            for term in terms:
+                if term.name == name:
+                    return term
+        raise ConfigError(f"no event term {name!r}; known: {self.active_terms}")
+
+    def _apply_interval(self, term: BoundTerm, dt: float) -> None:
+        left = self._time_left[term.name]
+        left -= dt
+        due = left <= 1e-6
+        left.copy_(torch.where(due, self._draw_interval(term.cfg), left))
+        term.call_masked(due)
+
+    def _apply_spaced(self, term: BoundTerm, env_mask: Tensor) -> None:
+        steps = self._steps_since[term.name]
+        due = env_mask & (steps >= term.cfg.min_step_count_between_reset)  # type: ignore[attr-defined]
+        steps.masked_fill_(due, 0)
+        term.call_masked(due)
+
+    def _draw_interval(self, cfg: Any) -> Tensor:
+        low, high = cfg.interval_range_s
+        if cfg.is_global_time:
+            return self._env.rng.uniform(low, high, ())[:1].expand(self.num_envs)
+        return self._env.rng.uniform(low, high, ())
+
+    @staticmethod
+    def _check_interval(name: str, cfg: EventTermCfg) -> None:
+        limits = cfg.interval_range_s
+        if limits is None or not 0.0 < limits[0] <= limits[1]:
+            raise ConfigError(f"event term {name!r}: interval_range_s is {limits}; it must be (low, high), 0 < low <= high")

@@ -1,0 +1,167 @@
+"""Compute groups of observations: func, modifiers, noise, clip, scale, history, concatenation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from palestra.errors import ConfigError, PalestraError
+from palestra.managers.manager_base import BoundTerm, ManagerBase
+from palestra.managers.term_cfg import ObservationGroupCfg, ObservationTermCfg
+from palestra.utils.noise import NoiseModelCfg
+
+Observations = dict[str, "Tensor | dict[str, Tensor]"]
+
+
+class _Term:
+    """One bound observation term with its pipeline and buffers."""
+
+    def __init__(self, name: str, cfg: ObservationTermCfg, group: ObservationGroupCfg, env: Any) -> None:
+        self.name, self.cfg = name, cfg
+        self.bound = BoundTerm("observation", name, cfg, env, masked=False)
+        value = self.call(env)
+        self.width = value.shape[1]
+        self.history = cfg.history_length if group.history_length is None else group.history_length
+        self.flatten = cfg.flatten_history_dim and group.flatten_history_dim
+        self.corrupt = group.enable_corruption and cfg.noise is not None
+        self.noise_model = (
+            cfg.noise.class_type(cfg.noise, env.num_envs, env.device, self.width)
+            if self.corrupt and isinstance(cfg.noise, NoiseModelCfg)
+            else None
+        )
+        self.modifiers = [
+            m.class_type(m, (env.num_envs, self.width), env.device) if hasattr(m, "class_type") else m
+            for m in cfg.modifiers or []
+        ]
+        self.scale = self._scale(env.device)
+        self.buffer = torch.zeros(env.num_envs, self.history, self.width, device=env.device) if self.history else None
+        self.fresh = torch.ones(env.num_envs, 1, 1, dtype=torch.bool, device=env.device)
+
+    @property
+    def dim(self) -> int:
+        """Width in the concatenated group."""
+        return self.width * max(self.history, 1)
+
+    def call(self, env: Any) -> Tensor:
+        value = self.bound()
+        if not isinstance(value, Tensor) or value.dim() < 2 or value.shape[0] != env.num_envs:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ConfigError(f"observation term {self.name!r} returned {shape}; it must be a tensor (num_envs, width)")
+        return value.flatten(1)
+
+    def compute(self, env: Any, push: bool) -> Tensor:
+        value = self.call(env)
+        for modifier in self.modifiers:
+            value = modifier(value) if not hasattr(modifier, "func") else modifier.func(value, **modifier.params)
+        if self.noise_model is not None:
+            value = self.noise_model(value, env.rng)
+        elif self.corrupt:
+            value = self.cfg.noise.func(value, self.cfg.noise, env.rng)
+        if self.cfg.clip is not None:
+            value = value.clamp(*self.cfg.clip)
+        if self.scale is not None:
+            value = value * self.scale
+        if self.buffer is None:
+            return value
+        return self._with_history(value, push)
+
+    def reset(self, env_mask: Tensor, env: Any) -> None:
+        self.bound.reset(env_mask)
+        if self.buffer is not None:
+            self.fresh.logical_or_(env_mask.view(-1, 1, 1))
+        if self.noise_model is not None:
+            self.noise_model.reset(env_mask, env.rng)
+        for modifier in self.modifiers:
+            if hasattr(modifier, "reset"):
+                modifier.reset(env_mask)
+
+    def _with_history(self, value: Tensor, push: bool) -> Tensor:
+        """Append the newest value at the end; after a reset the first value fills the whole history."""
+        assert self.buffer is not None
+        newest = value.unsqueeze(1)
+        stacked = torch.cat((self.buffer[:, 1:], newest), dim=1)
+        stacked = torch.where(self.fresh, newest.expand_as(stacked), stacked)
+        if push:
+            self.buffer.copy_(stacked)
+            self.fresh.zero_()
+        return stacked.flatten(1) if self.flatten else stacked
+
+    def _scale(self, device: torch.device) -> float | Tensor | None:
+        scale = self.cfg.scale
+        if scale is None or isinstance(scale, (int, float)):
+            return scale
+        if len(scale) != self.width:
+            raise ConfigError(
+                f"observation term {self.name!r}: scale has {len(scale)} numbers; it must have 1 or {self.width}"
+            )
+        return torch.tensor(scale, dtype=torch.float32, device=device)
+
+
+class ObservationManager(ManagerBase):
+    """All observation groups of an environment."""
+
+    kind = "observation"
+
+    def __init__(self, cfg: object, env: Any) -> None:
+        super().__init__(cfg, env)
+        self._groups: dict[str, tuple[ObservationGroupCfg, list[_Term]]] = {}
+        for group_name, group in self._term_cfgs(ObservationGroupCfg):
+            if group.concatenate_dim != -1:
+                raise ConfigError(f"observation group {group_name!r}: concatenate_dim must be -1")
+            terms = []
+            for name, term_cfg in self._term_cfgs(ObservationTermCfg, group):
+                try:
+                    terms.append(_Term(name, term_cfg, group, env))
+                except PalestraError as error:
+                    raise ConfigError(f"observation group {group_name!r}: {error}") from None
+            if not terms:
+                raise ConfigError(f"observation group {group_name!r} has no term")
+            self._groups[group_name] = (group, terms)
+        if not self._groups:
+            raise ConfigError("the task has no observation group")
+
+    @property
+    def active_terms(self) -> dict[str, list[str]]:  # type: ignore[override]
+        """Names of the terms of each group."""
+        return {group: [t.name for t in terms] for group, (_, terms) in self._groups.items()}
+
+    @property
+    def group_obs_dim(self) -> dict[str, int]:
+        """Width of each group when concatenated."""
+        return {group: sum(t.dim for t in terms) for group, (_, terms) in self._groups.items()}
+
+    @property
+    def group_obs_concatenate(self) -> dict[str, bool]:
+        """Whether each group is one tensor."""
+        return {group: cfg.concatenate_terms for group, (cfg, _) in self._groups.items()}
+
+    def terms(self, group: str) -> list[_Term]:
+        """Terms of a group, for descriptions."""
+        return self._groups[group][1]
+
+    def compute(self, push_history: bool = True) -> Observations:
+        """Compute all groups.
+
+        Args:
+            push_history: whether histories advance; off for a look at a state that is about to be reset.
+        """
+        return {name: self.compute_group(name, push_history) for name in self._groups}
+
+    def compute_group(self, name: str, push_history: bool = True) -> Tensor | dict[str, Tensor]:
+        """Compute one group."""
+        cfg, terms = self._groups[name]
+        values = {term.name: term.compute(self._env, push_history) for term in terms}
+        if self._env.check_terms:
+            for term_name, value in values.items():
+                self._env.check_finite(value, f"observation term {term_name!r} of group {name!r}")
+        if not cfg.concatenate_terms:
+            return values
+        return torch.cat([v.flatten(1) for v in values.values()], dim=-1)
+
+    def reset(self, env_mask: Tensor) -> None:
+        """Forget histories and noise of the masked environments."""
+        for _, terms in self._groups.values():
+            for term in terms:
+                term.reset(env_mask, self._env)

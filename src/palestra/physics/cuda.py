@@ -1,0 +1,243 @@
+"""The CUDA engine: MuJoCo Warp, with zero-copy tensors over its arrays and the substeps in one CUDA graph."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import mujoco
+import mujoco_warp as mjw
+import numpy as np
+import torch
+import warp as wp
+from torch import Tensor
+
+from palestra.errors import ConfigError, did_you_mean
+from palestra.physics.base import WRITABLE, Capacity, Columns, Engine, OverflowReport
+from palestra.physics.capacity import probe_capacity
+
+if TYPE_CHECKING:
+    from palestra.sim import SimulationCfg
+
+_LOG = logging.getLogger(__name__)
+
+_OVERFLOW_SETTINGS = {
+    "NEFC": "sim.njmax",
+    "NJMAX_NNZ": "sim.njmax",
+    "BROADPHASE": "sim.nconmax",
+    "NARROWPHASE": "sim.nconmax",
+    "CCD": "sim.nconmax",
+    "HFIELD": "sim.nconmax",
+    "CONTACT_MATCH": "sim.contact_sensor_maxmatch",
+}
+
+
+class CudaEngine(Engine):
+    """``num_envs`` worlds of one ``mujoco_warp`` model on one GPU.
+
+    Buffers for contacts and constraint rows are fixed. ``sim.nconmax`` and ``sim.njmax`` set them per
+    environment; left at ``None`` they come from a short probe on the CPU (:func:`probe_capacity`).
+    """
+
+    def __init__(self, model: mujoco.MjModel, num_envs: int, cfg: SimulationCfg, device: torch.device) -> None:
+        self.model, self.num_envs = model, num_envs
+        self.device = torch.device("cuda", device.index or 0)
+        wp.config.quiet = True
+        wp.init()
+        self._wp_device = wp.device_from_torch(self.device)
+        self.capacity = self._capacity(model, cfg)
+        self._model_names = {f for f in mjw.Model.__dataclass_fields__}
+        with wp.ScopedDevice(self._wp_device):
+            self._m = mjw.put_model(model)
+            self._m.opt.warn_overflow = 0  # it prints from kernels; overflow() counts instead
+            if cfg.contact_sensor_maxmatch is not None:
+                self._m.opt.contact_sensor_maxmatch = cfg.contact_sensor_maxmatch
+            self._d = mjw.make_data(
+                model, nworld=num_envs, nconmax=self.capacity.contacts, njmax=self.capacity.constraints
+            )
+        self._stream = torch.cuda.Stream(self.device)
+        self._graphs: dict[int, wp.Graph] = {}
+        self._use_graph = cfg.use_cuda_graph
+        self._fields: dict[str, Tensor] = {}
+        self._expanded: dict[str, Tensor] = {}
+        self._overflow = wp.to_torch(self._d.overflow)
+        self._ray_buffers: dict[int, tuple[wp.array, wp.array, wp.array]] = {}
+        self.version = 0
+        self.ctrl = self.field("ctrl")
+        self.reset()
+        self.refresh()
+
+    @staticmethod
+    def _capacity(model: mujoco.MjModel, cfg: SimulationCfg) -> Capacity:
+        if cfg.nconmax is not None and cfg.njmax is not None:
+            return Capacity(cfg.nconmax, cfg.njmax)
+        probed = probe_capacity(model)
+        return Capacity(cfg.nconmax or probed.contacts, cfg.njmax or probed.constraints)
+
+    def field(self, name: str) -> Tensor:
+        tensor = self._fields.get(name)
+        if tensor is None:
+            array = getattr(self._d, name, None)
+            if not isinstance(array, wp.array):
+                names = [n for n in mjw.Data.__dataclass_fields__ if isinstance(getattr(self._d, n, None), wp.array)]
+                raise ConfigError(f"the CUDA engine has no data field {name!r}: {did_you_mean(name, names)}")
+            tensor = wp.to_torch(array)
+            if name in ("xmat", "ximat", "geom_xmat", "site_xmat"):
+                tensor = tensor.view(self.num_envs, -1, 9)  # MuJoCo's flat row-major layout
+            self._fields[name] = tensor
+        return tensor
+
+    def write(self, name: str, values: Tensor, env_mask: Tensor | None = None, columns: Columns = slice(None)) -> None:
+        if name not in WRITABLE:
+            raise ConfigError(f"field {name!r} cannot be written: {did_you_mean(name, WRITABLE)}")
+        _masked_write(self.field(name), values, env_mask, columns)
+        self.version += 1
+
+    def step(self, num_substeps: int) -> None:
+        with self._scope():
+            if not self._use_graph or torch.cuda.is_current_stream_capturing():
+                self._substeps(num_substeps)
+            else:
+                graph = self._graphs.get(num_substeps)
+                if graph is None:
+                    graph = self._capture(num_substeps)
+                wp.capture_launch(graph, stream=self._warp_stream())
+        self.version += 1
+
+    def refresh(self, env_mask: Tensor | None = None) -> None:
+        with self._scope():
+            self._refresh_stages()
+        self.version += 1
+
+    def forward(self) -> None:
+        with self._scope():
+            mjw.forward(self._m, self._d)
+        self.version += 1
+
+    def reset(self, env_mask: Tensor | None = None) -> None:
+        with self._scope():
+            mask = None if env_mask is None else wp.from_torch(env_mask)
+            mjw.reset_data(self._m, self._d, mask)
+        self.version += 1
+
+    def model_field(self, name: str) -> Tensor:
+        tensor = self._expanded.get(name)
+        if tensor is None:
+            shared = getattr(self._m, name, None)
+            if not isinstance(shared, wp.array):
+                raise ConfigError(f"the CUDA engine cannot vary {name!r} per environment")
+            values = wp.to_torch(shared)
+            if values.shape[0] != 1:
+                raise ConfigError(f"the CUDA engine cannot vary {name!r} per environment")
+            tensor = values.expand(self.num_envs, *values.shape[1:]).clone().contiguous()
+            setattr(self._m, name, wp.from_torch(tensor, dtype=shared.dtype))
+            self._expanded[name] = tensor
+            self._graphs.clear()  # captured launches hold the old address
+        return tensor
+
+    def write_model(
+        self, name: str, values: Tensor, env_mask: Tensor | None = None, columns: Columns = slice(None)
+    ) -> None:
+        _masked_write(self.model_field(name), values, env_mask, columns)
+
+    def set_const(self, env_mask: Tensor | None = None) -> None:
+        # All worlds are recomputed from their own values; for unchanged worlds the result is the same.
+        derived = ("body_subtreemass", "dof_invweight0", "body_invweight0", "tendon_invweight0", "tendon_length0")
+        for name in derived:
+            if getattr(self.model, name).size:
+                self.model_field(name)
+        with self._scope():
+            mjw.set_const(self._m, self._d)
+        self.version += 1
+
+    def rays(
+        self, origins: Tensor, directions: Tensor, *, include_static: bool = True, exclude_body: int = -1
+    ) -> Tensor:
+        num_rays = origins.shape[1]
+        with self._scope():
+            if num_rays not in self._ray_buffers:
+                shape = (self.num_envs, num_rays)
+                self._ray_buffers[num_rays] = (
+                    wp.zeros(shape, dtype=float),
+                    wp.zeros(shape, dtype=int),
+                    wp.zeros(shape, dtype=wp.vec3),
+                )
+            distance, geom, normal = self._ray_buffers[num_rays]
+            mjw.rays(
+                self._m,
+                self._d,
+                wp.from_torch(origins.contiguous(), dtype=wp.vec3),
+                wp.from_torch(directions.contiguous(), dtype=wp.vec3),
+                wp.spatial_vector(-1, -1, -1, -1, -1, -1),
+                include_static,
+                wp.full(num_rays, exclude_body, dtype=int),
+                distance,
+                geom,
+                normal,
+            )
+        return wp.to_torch(distance)
+
+    def overflow(self) -> OverflowReport:
+        flags = self._overflow.cpu().numpy()
+        self._overflow.zero_()
+        report = OverflowReport()
+        for bit, setting in _OVERFLOW_SETTINGS.items():
+            count = int(np.count_nonzero(flags & int(mjw.OverflowType[bit])))
+            if count:
+                report.counts[setting] = max(report.counts.get(setting, 0), count)
+        return report
+
+    def host_data(self, env_index: int) -> mujoco.MjData:
+        data = mujoco.MjData(self.model)
+        for name in ("qpos", "qvel", "ctrl", "mocap_pos", "mocap_quat", "act"):
+            target = getattr(data, name)
+            if target.size:
+                target[:] = self.field(name)[env_index].cpu().numpy()
+        mujoco.mj_forward(self.model, data)
+        return data
+
+    def host_model(self, env_index: int) -> mujoco.MjModel:
+        """The shared host model (per-environment values of expanded fields stay on the GPU)."""
+        return self.model
+
+    def _substeps(self, num_substeps: int) -> None:
+        for _ in range(num_substeps):
+            mjw.step(self._m, self._d)
+        self._refresh_stages()
+
+    def _refresh_stages(self) -> None:
+        mjw.fwd_kinematics(self._m, self._d)
+        mjw.com_vel(self._m, self._d)
+        if self.model.nsensor:
+            mjw.sensor_pos(self._m, self._d)
+            mjw.sensor_vel(self._m, self._d)
+
+    def _capture(self, num_substeps: int) -> wp.Graph:
+        """Capture the substeps; a warm-up on a saved state loads the kernels first."""
+        names = [n for n in (*WRITABLE, "time") if getattr(self._d, n).size]
+        saved = {n: wp.clone(getattr(self._d, n)) for n in names}
+        self._substeps(num_substeps)
+        for name, array in saved.items():
+            wp.copy(getattr(self._d, name), array)
+        torch.cuda.synchronize(self.device)
+        self._stream.wait_stream(torch.cuda.current_stream(self.device))
+        with wp.ScopedStream(wp.stream_from_torch(self._stream)):
+            with wp.ScopedCapture(force_module_load=False) as capture:
+                self._substeps(num_substeps)
+        torch.cuda.current_stream(self.device).wait_stream(self._stream)
+        self._graphs[num_substeps] = capture.graph
+        return capture.graph
+
+    def _warp_stream(self) -> wp.Stream:
+        return wp.stream_from_torch(torch.cuda.current_stream(self.device))
+
+    def _scope(self) -> wp.ScopedStream:
+        return wp.ScopedStream(self._warp_stream(), sync_enter=False)
+
+
+def _masked_write(target: Tensor, values: Tensor, env_mask: Tensor | None, columns: Columns) -> None:
+    if env_mask is None:
+        target[:, columns] = values.to(target.dtype)
+        return
+    mask = env_mask.view(-1, *([1] * (target.dim() - 1)))
+    target[:, columns] = torch.where(mask, values.to(target.dtype), target[:, columns])

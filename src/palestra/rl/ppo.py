@@ -1,0 +1,383 @@
+"""Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347) with RSL-RL's arithmetic.
+
+Read from the top: ``collect`` fills a rollout, ``compute_returns`` estimates advantages, ``update`` learns from them.
+Nothing here waits for the device and every buffer stays where it is, so that a rollout and an update can each be
+captured as one CUDA graph. Hyperparameters are 0-dim device tensors: changing one in place needs no new capture.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from palestra.errors import ConfigError, did_you_mean
+from palestra.rl.config import PPORunnerCfg
+from palestra.rl.environment import Environment, Observations
+from palestra.rl.networks import Actor, Critic, entropy, log_prob, mean_kl
+from palestra.rl.storage import MiniBatch, RolloutStorage, ShuffledRollout, concatenate
+
+MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-5, 1e-2
+"""Bounds of the adaptive learning rate."""
+
+LOSSES = ("Loss/surrogate", "Loss/value", "Loss/entropy", "Policy/kl", "Policy/clip_fraction")
+"""What ``metrics_sum`` holds, in this order, summed over the minibatches of an update."""
+
+HEALTH = ("the rewards", "the observations", "the losses", "the parameters")
+"""What ``finite`` tells of, in this order."""
+
+STATE_PARTS = ("actor", "critic", "optimizer", "rng")
+"""Parts of a learner's state that can be restored one by one."""
+
+
+class PPO:
+    """The learner: actor, critic, optimizer and rollout buffers.
+
+    Args:
+        cfg: the run's settings.
+        observation_dims: observation group to its width.
+        num_envs: N, environments stepped together.
+        num_actions: width of an action.
+        device: where everything lives.
+        dtype: float32, or float64 for comparisons of arithmetic.
+
+    Raises:
+        ConfigError: ``cfg.obs_groups`` names a group that the environment does not have, or a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        cfg: PPORunnerCfg,
+        observation_dims: dict[str, int],
+        num_envs: int,
+        num_actions: int,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        cfg.validate("agent")
+        self.cfg = cfg
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.num_actions = num_actions
+        self.observation_dims = dict(observation_dims)
+        obs_dims = {model: obs_width(model, cfg.obs_groups[model], observation_dims) for model in ("actor", "critic")}
+        self.generator = torch.Generator(self.device).manual_seed(cfg.seed)
+        self._build_models(obs_dims)
+        self._build_hyperparameters()
+        self._build_optimizer()
+
+        self.storage = RolloutStorage(
+            cfg.num_steps_per_env, num_envs, observation_dims, cfg.obs_groups, num_actions, self.device, dtype
+        )
+        if cfg.algorithm.num_mini_batches > cfg.num_steps_per_env * num_envs:
+            raise ConfigError(
+                f"algorithm.num_mini_batches is {cfg.algorithm.num_mini_batches} but a rollout has only "
+                f"{cfg.num_steps_per_env * num_envs} rows (num_steps_per_env × num_envs)"
+            )
+        self.rollout = ShuffledRollout(self.storage, cfg.algorithm.num_mini_batches, self.same_obs)
+        self.noise = torch.zeros(num_envs, num_actions, device=self.device, dtype=dtype)
+        self.env_actions = torch.zeros(num_envs, num_actions, device=self.device)
+        self.metrics_sum = torch.zeros(len(LOSSES), device=self.device, dtype=dtype)
+        self.finite = torch.ones(len(HEALTH), device=self.device, dtype=torch.bool)
+
+    # --- collecting ---------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def collect(self, env: Environment, obs: Observations) -> Observations:
+        """Run the policy for T steps, then estimate advantages; return the observations after the last step.
+
+        ``obs`` are those before the first step: the environment's buffers, which each step overwrites.
+        """
+        s = self.storage
+        s.std.copy_(self.actor.std)
+        for t in range(s.num_steps):
+            s.write_observations(t, obs)
+            obs, rewards, terminated, time_outs, extras = env.step_in_place(self.act(t))
+            s.write_outcome(t, rewards, terminated, time_outs)
+            if self.cfg.algorithm.time_out_bootstrap == "terminal_observation":
+                final = concatenate(extras["terminal_observation"], self.cfg.obs_groups["critic"])
+                s.final_values[t].copy_(self.critic(final.to(self.dtype)).squeeze(-1))
+        s.write_observations(s.num_steps, obs)
+        self.compute_returns()
+        return obs
+
+    def act(self, t: int) -> Tensor:
+        """Draw actions a ~ N(μ(s_t), σ²) for the stored observations of step ``t`` and return what the environment gets."""
+        s = self.storage
+        s.mean[t].copy_(self.actor(s.observations_of("actor", t)))
+        self.noise.normal_(generator=self.generator)
+        torch.addcmul(s.mean[t], s.std, self.noise, out=s.actions[t])
+        self.env_actions.copy_(s.actions[t])
+        if self.cfg.clip_actions is not None:
+            self.env_actions.clamp_(-self.cfg.clip_actions, self.cfg.clip_actions)
+        return self.env_actions
+
+    @torch.no_grad()
+    def compute_returns(self) -> None:
+        """Evaluate the rollout: V(s_t), log π(a_t|s_t), advantages Â_t and returns Â_t + V(s_t)."""
+        s, algorithm = self.storage, self.cfg.algorithm
+        for t in range(s.num_steps + 1):
+            s.values[t].copy_(self.critic(s.observations_of("critic", t)).squeeze(-1))
+        s.log_prob.copy_(log_prob(s.actions, s.mean, s.std))
+
+        rewards = s.rewards
+        if algorithm.time_out_bootstrap != "none":
+            cut_off = s.values[:-1] if algorithm.time_out_bootstrap == "value" else s.final_values
+            # A time-out ends the episode below; what would have followed is added to its last reward. The product
+            # is masked by where, since a value at a step that did not time out may be anything.
+            rewards = rewards + torch.where(s.time_outs, self.gamma * cut_off, 0.0)
+        generalized_advantages(
+            rewards, s.values, s.terminated | s.time_outs, self.gamma, self.lam, out=s.advantages
+        )
+        torch.add(s.advantages, s.values[:-1], out=s.returns)
+        if not algorithm.normalize_advantage_per_mini_batch:
+            s.advantages.copy_(standardize(s.advantages))
+
+    # --- learning -----------------------------------------------------------------------------------------------
+
+    def update(self) -> None:
+        """Improve actor and critic on the rollout, then merge its observations into the normalisers.
+
+        The permutation is drawn once and serves all epochs. Losses are left summed in ``metrics_sum``, and whether
+        everything is finite in ``finite``.
+        """
+        self.rollout.gather(self.draw_permutation())
+        self.actor.normalize_(self.rollout.actor_obs)
+        if not self.same_obs:
+            self.critic.normalize_(self.rollout.critic_obs)
+        self.metrics_sum.zero_()
+        for _ in range(self.cfg.algorithm.num_learning_epochs):
+            for batch in self.rollout.mini_batches:
+                self.learn(batch)
+        self._update_normalizers()
+        self._check_finite()
+
+    def draw_permutation(self) -> Tensor:
+        """Return a random order of the rollout's rows, ``(rows,)`` int64.
+
+        Sorting random keys needs no host, unlike ``randperm`` on CUDA.
+        """
+        return torch.rand(self.rollout.rows, generator=self.generator, device=self.device).argsort()
+
+    def learn(self, batch: MiniBatch) -> None:
+        """Take one step of Adam on a minibatch."""
+        algorithm = self.cfg.algorithm
+        mean, values = self.evaluate(batch)
+        std = self.actor.std
+        with torch.no_grad():
+            kl = mean_kl(batch.mean, self.storage.std, mean, std)
+            if algorithm.schedule == "adaptive":
+                self.adapt_learning_rate(kl)
+
+        advantages = batch.advantages
+        if algorithm.normalize_advantage_per_mini_batch:
+            advantages = standardize(advantages)
+
+        # L^CLIP: the worse of the two for the policy, so that a step beyond 1 ± ε gains nothing.
+        ratio = torch.exp(log_prob(batch.actions, mean, std) - batch.log_prob)
+        clipped_ratio = ratio.clamp(1.0 - self.clip_param, 1.0 + self.clip_param)
+        surrogate_loss = -torch.minimum(advantages * ratio, advantages * clipped_ratio).mean()
+
+        # L^VF
+        value_loss = (values - batch.returns).square()
+        if algorithm.use_clipped_value_loss:
+            near = batch.values + (values - batch.values).clamp(-self.clip_param, self.clip_param)
+            value_loss = torch.maximum(value_loss, (near - batch.returns).square())
+        value_loss = value_loss.mean()
+
+        # S[π], the same in every state because σ is
+        bonus = entropy(std)
+        loss = surrogate_loss + self.value_loss_coef * value_loss - self.entropy_coef * bonus
+
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        clip_gradients(self.actor_parameters, self.max_grad_norm)
+        clip_gradients(self.critic_parameters, self.max_grad_norm)
+        self.optimizer.step()
+
+        with torch.no_grad():
+            clip_fraction = (ratio != clipped_ratio).to(self.dtype).mean()
+            self.metrics_sum += torch.stack((surrogate_loss, value_loss, bonus, kl, clip_fraction))
+
+    def evaluate(self, batch: MiniBatch) -> tuple[Tensor, Tensor]:
+        """Return the present μ(s) ``(rows, num_actions)`` and V(s) ``(rows,)`` for normalised observations."""
+        if self.cfg.shared_trunk:
+            latent = self.actor.mlp.features(batch.actor_obs)
+            return self.actor.mlp[-1](latent), self.critic.mlp[-1](latent).squeeze(-1)
+        return self.actor.mlp(batch.actor_obs), self.critic.mlp(batch.critic_obs).squeeze(-1)
+
+    def adapt_learning_rate(self, kl: Tensor) -> None:
+        """Divide the rate by 1.5 where the policy moved too far, multiply it by 1.5 where it moved too little."""
+        rate = self.learning_rate
+        lower = (rate / 1.5).clamp(min=MIN_LEARNING_RATE)
+        higher = (rate * 1.5).clamp(max=MAX_LEARNING_RATE)
+        too_little = (kl < self.desired_kl / 2.0) & (kl > self.kl_floor)
+        rate.copy_(torch.where(kl > self.desired_kl * 2.0, lower, torch.where(too_little, higher, rate)))
+
+    def _update_normalizers(self) -> None:
+        self.actor.update_normalization(self.storage.all_observations_of("actor"))
+        if self.critic.obs_normalizer is not self.actor.obs_normalizer:
+            self.critic.update_normalization(self.storage.all_observations_of("critic"))
+
+    @torch.no_grad()
+    def _check_finite(self) -> None:
+        """Note which of ``HEALTH`` are finite: a sum is, unless one of its terms is not."""
+        s = self.storage
+        sums = (
+            s.rewards.sum(),
+            sum((obs.sum() for obs in s.observations.values()), torch.zeros_like(self.gamma)),
+            self.metrics_sum.sum(),
+            torch.stack(torch._foreach_norm(self.parameters)).sum(),
+        )
+        self.finite.copy_(torch.isfinite(torch.stack(sums)))
+
+    # --- metrics ------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def fetch_metrics(self) -> tuple[dict[str, float], list[str]]:
+        """Return the last update's metrics, and what in it was not finite; the only fetch from the device."""
+        s, algorithm = self.storage, self.cfg.algorithm
+        names = [*LOSSES, "Loss/learning_rate", "Policy/mean_std", "Policy/explained_variance", "Train/mean_reward"]
+        unexplained = (s.returns - s.values[:-1]).var() / s.returns.var().clamp(min=1e-12)
+        numbers = torch.cat((
+            self.metrics_sum / (algorithm.num_learning_epochs * algorithm.num_mini_batches),
+            torch.stack((self.learning_rate.to(self.dtype), self.actor.std.mean(), 1.0 - unexplained, s.rewards.mean())),
+            self.finite.to(self.dtype),
+        )).tolist()  # fmt: skip
+        metrics = dict(zip(names, numbers, strict=False))
+        return metrics, [what for what, ok in zip(HEALTH, numbers[len(names) :], strict=True) if not ok]
+
+    # --- construction and state -----------------------------------------------------------------------------------
+
+    def _build_models(self, obs_dims: dict[str, int]) -> None:
+        """Make the networks on the host from ``cfg.seed``, so that all devices start from the same weights."""
+        cfg = self.cfg
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(cfg.seed)
+            self.actor = Actor(obs_dims["actor"], self.num_actions, cfg.actor)
+            self.critic = Critic(obs_dims["critic"], cfg.critic)
+            if cfg.shared_trunk:
+                self.critic.share_trunk(self.actor, cfg.critic.output_gain)
+        same_groups = cfg.obs_groups["actor"] == cfg.obs_groups["critic"]
+        self.same_obs = same_groups and cfg.actor.obs_normalization == cfg.critic.obs_normalization
+        if self.same_obs:
+            self.critic.obs_normalizer = self.actor.obs_normalizer
+        self.actor.to(self.device, self.dtype)
+        self.critic.to(self.device, self.dtype)
+        self.actor_parameters = list(self.actor.parameters())
+        own = {id(p) for p in self.actor_parameters}
+        self.critic_parameters = [p for p in self.critic.parameters() if id(p) not in own]
+        self.parameters = self.actor_parameters + self.critic_parameters
+
+    def _build_hyperparameters(self) -> None:
+        def scalar(value: float) -> Tensor:
+            return torch.tensor(value, device=self.device, dtype=self.dtype)
+
+        algorithm = self.cfg.algorithm
+        self.gamma = scalar(algorithm.gamma)
+        self.lam = scalar(algorithm.lam)
+        self.clip_param = scalar(algorithm.clip_param)
+        self.value_loss_coef = scalar(algorithm.value_loss_coef)
+        self.entropy_coef = scalar(algorithm.entropy_coef)
+        self.desired_kl = scalar(algorithm.desired_kl)
+        self.kl_floor = scalar(algorithm.kl_floor)
+        self.max_grad_norm = scalar(algorithm.max_grad_norm)
+        self.learning_rate = scalar(algorithm.learning_rate)
+
+    def _build_optimizer(self) -> None:
+        self.optimizer = torch.optim.Adam(
+            self.parameters, lr=self.learning_rate, fused=True, capturable=self.device.type == "cuda"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return weights, normalisers, optimizer and random state; keys are RSL-RL's where it has them."""
+        return {
+            "actor_state_dict": self.actor.state_dict(),
+            "critic_state_dict": self.critic.state_dict(),
+            "optimizer_state_dict": self.optimizer.state_dict(),
+            "generator_state": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any], parts: Iterable[str] = STATE_PARTS) -> None:
+        """Restore parts of ``state_dict()``, writing in place so that a captured graph stays valid.
+
+        Args:
+            state: what ``state_dict`` returned.
+            parts: any of ``actor``, ``critic``, ``optimizer`` (with the learning rate), ``rng``.
+        """
+        for part in parts:
+            if part not in STATE_PARTS:
+                raise ConfigError(f"no part {part!r} in a learner's state: {did_you_mean(part, STATE_PARTS)}")
+        if "actor" in parts:
+            self.actor.load_state_dict(state["actor_state_dict"])
+        if "critic" in parts:
+            self.critic.load_state_dict(state["critic_state_dict"])
+        if "optimizer" in parts:
+            self._load_optimizer(state["optimizer_state_dict"])
+        if "rng" in parts and state["generator_state"].shape == self.generator.get_state().shape:
+            self.generator.set_state(state["generator_state"].cpu())  # its size differs between CPU and CUDA
+
+    def _load_optimizer(self, state: dict[str, Any]) -> None:
+        self.learning_rate.copy_(torch.as_tensor(state["param_groups"][0]["lr"]))
+        if self.optimizer.state:
+            for index, parameter in enumerate(self.parameters):
+                saved = state["state"].get(index, {})
+                for name, tensor in self.optimizer.state[parameter].items():
+                    tensor.copy_(saved[name]) if name in saved else tensor.zero_()
+        else:
+            self.optimizer.load_state_dict(state)
+            self.optimizer.param_groups[0].update(
+                lr=self.learning_rate, fused=True, foreach=None, capturable=self.device.type == "cuda"
+            )
+
+
+def generalized_advantages(
+    rewards: Tensor, values: Tensor, dones: Tensor, gamma: Tensor | float, lam: Tensor | float, out: Tensor
+) -> Tensor:
+    """Generalised advantage estimation (Schulman et al. 2016, arXiv:1506.02438, eq. 16).
+
+    δ_t = r_t + γ (1 - d_t) V(s_{t+1}) - V(s_t),   Â_t = δ_t + γλ (1 - d_t) Â_{t+1}
+
+    Args:
+        rewards: r, ``(T, N)``; what followed an episode that was cut off is already in its last reward.
+        values: V, ``(T + 1, N)``, the last row for the state after the last step.
+        dones: d, ``(T, N)`` bool, whether an episode ended with the step, for whatever reason.
+        gamma: discount of a step.
+        lam: λ; 0 gives the one-step error, 1 the whole return.
+        out: where the advantages go, ``(T, N)``.
+    """
+    discount = gamma * (~dones).to(values.dtype)
+    delta = rewards + discount * values[1:] - values[:-1]
+    decay = lam * discount
+    advantage = torch.zeros_like(delta[0])
+    for t in reversed(range(len(delta))):
+        advantage = torch.addcmul(delta[t], decay[t], advantage, out=out[t])
+    return out
+
+
+def standardize(x: Tensor) -> Tensor:
+    """Return ``x`` with mean 0 and (unbiased) standard deviation 1."""
+    std, mean = torch.std_mean(x)
+    return (x - mean) / (std + 1e-8)
+
+
+def clip_gradients(parameters: list[nn.Parameter], max_norm: Tensor) -> None:
+    """Scale the gradients of ``parameters`` so that their common norm is at most ``max_norm``, without a host sync."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp(max=1.0))
+
+
+def obs_width(model: str, groups: list[str], observation_dims: dict[str, int]) -> int:
+    """Return how many numbers a model sees.
+
+    Raises:
+        ConfigError: the environment has no such group.
+    """
+    for name in groups:
+        if name not in observation_dims:
+            raise ConfigError(
+                f"obs_groups[{model!r}] names the observation group {name!r}, which the environment does not have: "
+                f"{did_you_mean(name, observation_dims)}"
+            )
+    return sum(observation_dims[name] for name in groups)

@@ -1,0 +1,181 @@
+"""Contact forces, air time and contact time between any two sets of bodies, geoms or subtrees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import mujoco
+import torch
+from torch import Tensor
+
+from palestra.assets.asset import Asset
+from palestra.config.configclass import configclass
+from palestra.physics import Engine
+from palestra.sensors.sensor_base import SensorBase, SensorBaseCfg, sensor_slice, spec_names
+from palestra.utils.string import resolve_matching_names
+
+_CONTACT_FIELDS = (1 << int(mujoco.mjtConDataField.mjCONDATA_FOUND)) | (
+    1 << int(mujoco.mjtConDataField.mjCONDATA_FORCE)
+)
+_REDUCE_NETFORCE = 3
+
+
+@configclass
+class ContactSensorCfg(SensorBaseCfg):
+    """Contacts of each matched element with anything, or with the filtered elements only."""
+
+    match: Literal["bodies", "geoms", "subtrees"] = "bodies"
+    """What the last part of ``prim_path`` (and of the filters) names."""
+
+    filter_prim_paths_expr: list[str] = []
+    """Other side: only contacts with these elements count. Empty means everything. Same syntax as ``prim_path``."""
+
+    track_air_time: bool = False
+    """Whether air and contact times are kept."""
+
+    force_threshold: float = 1.0
+    """Net force above which an element counts as in contact (N)."""
+
+
+@dataclass
+class ContactSensorData:
+    """Readings; ``B`` counts the sensor's elements and ``M`` the filtered ones."""
+
+    net_forces_w: Tensor
+    """Net contact force on each element, world frame (N), ``(num_envs, B, 3)``."""
+    net_forces_w_history: Tensor
+    """The last readings, newest first, ``(num_envs, max(history_length, 1), B, 3)``."""
+    force_matrix_w: Tensor | None
+    """Force on each element from each filtered one (N), ``(num_envs, B, M, 3)``; ``None`` without filters."""
+    current_air_time: Tensor
+    """Time since the last contact (s), ``(num_envs, B)``; 0 in contact."""
+    last_air_time: Tensor
+    """Length of the last flight (s), ``(num_envs, B)``."""
+    current_contact_time: Tensor
+    """Time since touch-down (s), ``(num_envs, B)``; 0 in the air."""
+    last_contact_time: Tensor
+    """Length of the last contact (s), ``(num_envs, B)``."""
+
+
+class ContactSensor(SensorBase):
+    """Reads MuJoCo's contact sensors, one for each pair of a watched and a filtered element.
+
+    Forces are those of the last physics step in a control step; times have the resolution of the control step.
+    """
+
+    cfg: ContactSensorCfg
+    data: ContactSensorData
+
+    def edit_scene(self, scene: mujoco.MjSpec, assets: Mapping[str, Asset]) -> None:
+        kind = "geoms" if self.cfg.match == "geoms" else "bodies"
+        watched = self._elements(scene, assets, self.cfg.prim_path, kind)
+        self.body_names = [name for _, name in watched]
+        others: list[str | None] = [None]
+        if self.cfg.filter_prim_paths_expr:
+            others = [
+                prefix + name
+                for path in self.cfg.filter_prim_paths_expr
+                for prefix, name in self._elements(scene, assets, path, kind)
+            ]
+        self._sensor_names = []
+        objtype = {
+            "bodies": mujoco.mjtObj.mjOBJ_BODY,
+            "geoms": mujoco.mjtObj.mjOBJ_GEOM,
+            "subtrees": mujoco.mjtObj.mjOBJ_XBODY,
+        }[self.cfg.match]
+        for prefix, name in watched:
+            for k, other in enumerate(others):
+                sensor = scene.add_sensor(name=f"{self.name}/{prefix}{name}/{k}", type=mujoco.mjtSensor.mjSENS_CONTACT)
+                sensor.objtype, sensor.objname = objtype, prefix + name
+                if other is not None:
+                    sensor.reftype, sensor.refname = objtype, other
+                sensor.intprm[:3] = [_CONTACT_FIELDS, _REDUCE_NETFORCE, 1]
+                self._sensor_names.append(sensor.name)
+        self._num_filtered = len(others) if self.cfg.filter_prim_paths_expr else 0
+
+    def bind(self, engine: Engine, assets: Mapping[str, Asset]) -> None:
+        super().bind(engine, assets)
+        starts = [sensor_slice(engine, name).start for name in self._sensor_names]
+        # Skip "found": the force follows it. MuJoCo gives the force that the watched element exerts.
+        columns = [[start + 1, start + 2, start + 3] for start in starts]
+        self._columns = torch.tensor(columns, dtype=torch.int64, device=self.device).flatten()
+        n, b, m = self.num_envs, self.num_bodies, self._num_filtered
+        history = max(self.cfg.history_length, 1)
+
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(n, *shape, device=self.device)
+
+        self.data = ContactSensorData(
+            net_forces_w=zeros(b, 3),
+            net_forces_w_history=zeros(history, b, 3),
+            force_matrix_w=zeros(b, m, 3) if m else None,
+            current_air_time=zeros(b),
+            last_air_time=zeros(b),
+            current_contact_time=zeros(b),
+            last_contact_time=zeros(b),
+        )
+        engine.field("sensordata")
+
+    @property
+    def num_bodies(self) -> int:
+        """Number of watched elements."""
+        return len(self.body_names)
+
+    def find_bodies(self, name_keys: str | Sequence[str], preserve_order: bool = False) -> tuple[list[int], list[str]]:
+        """Return indices and names of watched elements by regular expression."""
+        where = f"elements of sensor {self.name!r}"
+        return resolve_matching_names(name_keys, self.body_names, preserve_order, where)
+
+    def update(self, dt: float) -> None:
+        data = self.data
+        forces = self._engine.field("sensordata").index_select(1, self._columns).neg_()
+        if data.force_matrix_w is not None:
+            data.force_matrix_w.copy_(forces.view_as(data.force_matrix_w))
+            data.net_forces_w.copy_(data.force_matrix_w.sum(dim=2))
+        else:
+            data.net_forces_w.copy_(forces.view_as(data.net_forces_w))
+        if self.cfg.history_length > 1:
+            data.net_forces_w_history[:, 1:] = data.net_forces_w_history[:, :-1].clone()
+        data.net_forces_w_history[:, 0] = data.net_forces_w
+        if self.cfg.track_air_time:
+            self._update_times(dt)
+
+    def reset(self, env_mask: Tensor) -> None:
+        mask = env_mask.unsqueeze(-1)
+        data = self.data
+        for times in (data.current_air_time, data.last_air_time, data.current_contact_time, data.last_contact_time):
+            times.masked_fill_(mask, 0.0)
+        data.net_forces_w.masked_fill_(mask.unsqueeze(-1), 0.0)
+        data.net_forces_w_history.masked_fill_(mask.unsqueeze(-1).unsqueeze(-1), 0.0)
+        if data.force_matrix_w is not None:
+            data.force_matrix_w.masked_fill_(mask.unsqueeze(-1).unsqueeze(-1), 0.0)
+
+    def compute_first_contact(self, dt: float, abs_tol: float = 1e-6) -> Tensor:
+        """Which elements touched down within the last ``dt`` seconds, bool ``(num_envs, B)``."""
+        time = self.data.current_contact_time
+        return (time > 0.0) & (time < dt + abs_tol)
+
+    def compute_first_air(self, dt: float, abs_tol: float = 1e-6) -> Tensor:
+        """Which elements lifted off within the last ``dt`` seconds, bool ``(num_envs, B)``."""
+        time = self.data.current_air_time
+        return (time > 0.0) & (time < dt + abs_tol)
+
+    def _update_times(self, dt: float) -> None:
+        data = self.data
+        touching = data.net_forces_w.square().sum(dim=-1) > self.cfg.force_threshold**2
+        landed = touching & (data.current_air_time > 0.0)
+        lifted = ~touching & (data.current_contact_time > 0.0)
+        data.last_air_time.copy_(torch.where(landed, data.current_air_time + dt, data.last_air_time))
+        data.last_contact_time.copy_(torch.where(lifted, data.current_contact_time + dt, data.last_contact_time))
+        data.current_air_time.add_(dt).masked_fill_(touching, 0.0)
+        data.current_contact_time.add_(dt).masked_fill_(~touching, 0.0)
+
+    def _elements(
+        self, scene: mujoco.MjSpec, assets: Mapping[str, Asset], path: str, kind: str
+    ) -> list[tuple[str, str]]:
+        asset, expression = self._target(assets, path)
+        where = f"sensor {self.name!r}, {kind} of {asset.name!r}"
+        _, names = resolve_matching_names(expression, spec_names(scene, asset.prefix, kind), where=where)
+        return [(asset.prefix, name) for name in names]

@@ -1,0 +1,86 @@
+"""What all sensors share: naming of what they watch, and their life in the scene."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING
+
+import mujoco
+from torch import Tensor
+
+from palestra.assets.asset import Asset
+from palestra.config.configclass import configclass
+from palestra.errors import ConfigError, did_you_mean
+from palestra.physics import Engine
+
+
+@configclass
+class SensorBaseCfg:
+    """Common fields of sensors."""
+
+    prim_path: str = MISSING
+    """``"{ENV_REGEX_NS}/Robot/<body regex>"`` as in Isaac Lab, or ``"<asset>/<body regex>"``.
+
+    The part before the last ``/`` names the asset, by its name in the scene or the last part of its
+    ``prim_path``, without regard to case; the last part is a regular expression over its bodies.
+    """
+
+    update_period: float = 0.0
+    """Accepted for Isaac Lab's configurations; 0 (every control step) is the only value supported."""
+
+    history_length: int = 0
+    """Number of past readings kept."""
+
+    debug_vis: bool = False
+    """Whether viewers draw the sensor."""
+
+
+class SensorBase:
+    """One sensor of the scene."""
+
+    name: str = ""
+
+    def __init__(self, cfg: SensorBaseCfg) -> None:
+        if cfg.update_period:
+            raise ConfigError(f"sensor {cfg.prim_path!r}: update_period must be 0 (every control step)")
+        self.cfg = cfg
+
+    def edit_scene(self, scene: mujoco.MjSpec, assets: Mapping[str, Asset]) -> None:
+        """Add what the sensor needs to the scene's spec."""
+        raise NotImplementedError
+
+    def bind(self, engine: Engine, assets: Mapping[str, Asset]) -> None:
+        """Connect to the engine."""
+        self._engine = engine
+        self.num_envs, self.device = engine.num_envs, engine.device
+
+    def begin_step(self, dt: float) -> None:
+        """Remember what a difference over the coming control step of ``dt`` seconds needs."""
+
+    def update(self, dt: float) -> None:
+        """Take a reading after a control step of ``dt`` seconds."""
+
+    def reset(self, env_mask: Tensor) -> None:
+        """Forget the past of the masked environments."""
+
+    def _target(self, assets: Mapping[str, Asset], path: str) -> tuple[Asset, str]:
+        """Split a path into its asset and its body expression."""
+        parts = path.replace("{ENV_REGEX_NS}/", "").strip("/").split("/")
+        key = parts[0].lower()
+        for name, asset in assets.items():
+            if key in (name.lower(), asset.cfg.prim_path.rsplit("/", 1)[-1].lower()):
+                return asset, "/".join(parts[1:]) or ".*"
+        raise ConfigError(f"sensor {self.name!r}: no asset {parts[0]!r} in {path!r}; {did_you_mean(parts[0], assets)}")
+
+
+def spec_names(scene: mujoco.MjSpec, prefix: str, kind: str) -> list[str]:
+    """Unprefixed names of an asset's bodies or geoms in a scene that is not compiled yet."""
+    elements = scene.bodies if kind == "bodies" else scene.geoms
+    return [e.name[len(prefix) :] for e in elements if e.name.startswith(prefix)]
+
+
+def sensor_slice(engine: Engine, name: str) -> slice:
+    """Where a sensor's values lie in ``sensordata``."""
+    sensor = engine.model.sensor(name)
+    start = int(sensor.adr[0])
+    return slice(start, start + int(sensor.dim[0]))

@@ -1,0 +1,29 @@
+"""Simulation settings and spawners, under Isaac Lab's names."""
+
+from palestra.sim.simulation_cfg import SimulationCfg
+from palestra.sim.spawners import (
+    CapsuleCfg,
+    CuboidCfg,
+    CylinderCfg,
+    DistantLightCfg,
+    DomeLightCfg,
+    GroundPlaneCfg,
+    MjcfFileCfg,
+    SpawnerCfg,
+    SpecCfg,
+    SphereCfg,
+)
+
+__all__ = [
+    "CapsuleCfg",
+    "CuboidCfg",
+    "CylinderCfg",
+    "DistantLightCfg",
+    "DomeLightCfg",
+    "GroundPlaneCfg",
+    "MjcfFileCfg",
+    "SimulationCfg",
+    "SpawnerCfg",
+    "SpecCfg",
+    "SphereCfg",
+]

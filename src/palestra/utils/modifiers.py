@@ -1,0 +1,150 @@
+"""Modifiers: operations on an observation before noise, clip and scale.
+
+A modifier is a function ``func(data, **params)``, or a class with memory that is built as
+``func(cfg, data_dim, device)`` and then called with the data; ``data_dim`` is ``(num_envs, *shape)``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import MISSING
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from palestra.config.configclass import configclass
+from palestra.errors import ConfigError
+
+
+def scale(data: Tensor, multiplier: float | Tensor) -> Tensor:
+    """Multiply by a factor."""
+    return data * multiplier
+
+
+def clip(data: Tensor, bounds: tuple[float | None, float | None]) -> Tensor:
+    """Clamp to ``bounds``; None leaves that side open."""
+    return data.clamp(min=bounds[0], max=bounds[1])
+
+
+def bias(data: Tensor, value: float | Tensor) -> Tensor:
+    """Add a constant."""
+    return data + value
+
+
+class ModifierBase(ABC):
+    """A modifier with memory."""
+
+    def __init__(self, cfg: ModifierCfg, data_dim: tuple[int, ...], device: torch.device | str) -> None:
+        self._cfg = cfg
+        self._data_dim = data_dim
+        self._device = device
+
+    @abstractmethod
+    def reset(self, env_mask: Tensor | None = None) -> None:
+        """Forget the past of the masked environments (``None``: of all)."""
+
+    @abstractmethod
+    def __call__(self, data: Tensor) -> Tensor:
+        """Return the modified data, in its shape ``(num_envs, *shape)``."""
+
+    def _rows(self, env_mask: Tensor, dims: int) -> Tensor:
+        return env_mask.view(-1, *[1] * (dims - 1))
+
+
+class DigitalFilter(ModifierBase):
+    r"""Linear filter :math:`y_t = \sum_{k \ge 0} b_k x_{t-k} - \sum_{k \ge 1} a_k y_{t-k}` on every entry.
+
+    Before the first value all past inputs and outputs are zero. Examples: a moving average over two steps is
+    ``B=[0.5, 0.5], A=[0.0]``; a low-pass ``y_t = alpha y_{t-1} + (1 - alpha) x_t`` is
+    ``B=[1 - alpha], A=[-alpha]``.
+    """
+
+    _cfg: DigitalFilterCfg
+
+    def __init__(self, cfg: DigitalFilterCfg, data_dim: tuple[int, ...], device: torch.device | str) -> None:
+        super().__init__(cfg, data_dim, device)
+        if not cfg.A or not cfg.B:
+            raise ConfigError(
+                "DigitalFilter: A and B need at least one coefficient each (A=[0.0] for no feedback)"
+            )
+        self._a = torch.tensor(cfg.A, dtype=torch.float32, device=device)
+        self._b = torch.tensor(cfg.B, dtype=torch.float32, device=device)
+        # Newest first along the last dimension, in the order of the coefficients.
+        self._inputs = torch.zeros(*data_dim, len(cfg.B), device=device)
+        self._outputs = torch.zeros(*data_dim, len(cfg.A), device=device)
+
+    def reset(self, env_mask: Tensor | None = None) -> None:
+        for memory in (self._inputs, self._outputs):
+            if env_mask is None:
+                memory.zero_()
+            else:
+                memory.masked_fill_(self._rows(env_mask, memory.dim()), 0.0)
+
+    def __call__(self, data: Tensor) -> Tensor:
+        self._push(self._inputs, data)
+        filtered = self._inputs @ self._b - self._outputs @ self._a
+        self._push(self._outputs, filtered)
+        return filtered
+
+    @staticmethod
+    def _push(memory: Tensor, newest: Tensor) -> None:
+        memory.copy_(torch.cat((newest.unsqueeze(-1), memory[..., :-1]), dim=-1))
+
+
+class Integrator(ModifierBase):
+    """Integral over time by the trapezoid rule; zero before the first value."""
+
+    _cfg: IntegratorCfg
+
+    def __init__(self, cfg: IntegratorCfg, data_dim: tuple[int, ...], device: torch.device | str) -> None:
+        super().__init__(cfg, data_dim, device)
+        self._integral = torch.zeros(data_dim, device=device)
+        self._previous = torch.zeros(data_dim, device=device)
+
+    def reset(self, env_mask: Tensor | None = None) -> None:
+        for memory in (self._integral, self._previous):
+            if env_mask is None:
+                memory.zero_()
+            else:
+                memory.masked_fill_(self._rows(env_mask, memory.dim()), 0.0)
+
+    def __call__(self, data: Tensor) -> Tensor:
+        self._integral.add_(data + self._previous, alpha=0.5 * self._cfg.dt)
+        self._previous.copy_(data)
+        return self._integral.clone()
+
+
+@configclass
+class ModifierCfg:
+    """One modifier of an observation term, e.g. ``ModifierCfg(func=scale, params={"multiplier": 2.0})``."""
+
+    func: Callable[..., Any] = MISSING
+    """Function ``(data, **params) -> Tensor``, or a subclass of ``ModifierBase``."""
+
+    params: dict[str, Any] = {}
+    """Arguments of a function modifier."""
+
+
+@configclass
+class DigitalFilterCfg(ModifierCfg):
+    """Linear filter with feed-forward and feedback coefficients."""
+
+    func: Callable[..., Any] = DigitalFilter
+
+    A: list[float] = MISSING
+    """Coefficients of the past outputs, the newest first."""
+
+    B: list[float] = MISSING
+    """Coefficients of the inputs, the present first."""
+
+
+@configclass
+class IntegratorCfg(ModifierCfg):
+    """Integral of the signal."""
+
+    func: Callable[..., Any] = Integrator
+
+    dt: float = MISSING
+    """Time between two values (s)."""
