@@ -97,6 +97,7 @@ class EnvCfg:
     seed: int | None = None
     viewer: Literal["native", "video"] = "native"
     terms: list[RewardCfg] = [RewardCfg(func=is_alive, weight=3.0)]
+    groups: dict[str, RewardCfg] = {"legs": RewardCfg(func=is_alive, weight=4.0)}
 
     def __post_init__(self) -> None:
         self.rewards.alive.weight = 0.5

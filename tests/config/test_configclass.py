@@ -14,12 +14,12 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from example_task import AgentCfg, EntityCfg, EnvCfg, PlayEnvCfg, RewardCfg, track_velocity
 
 import palestra.config
 from palestra.config import Config, is_config, validate
 from palestra.errors import ConfigError
 from palestra.utils import MISSING, configclass
-from example_task import AgentCfg, EntityCfg, EnvCfg, PlayEnvCfg, RewardCfg, track_velocity
 
 
 def names(cls: type) -> list[str]:
@@ -288,10 +288,7 @@ def test_a_class_may_inherit_the_methods_for_type_checkers():
 
 
 def test_repr_shows_every_value():
-    assert (
-        repr(EntityCfg("robot"))
-        == "EntityCfg(name='robot', joint_names=None, joint_ids=slice(None, None, None))"
-    )
+    assert repr(EntityCfg("robot")) == "EntityCfg(name='robot', joint_names=None, joint_ids=slice(None, None, None))"
     assert repr(EntityCfg()).startswith("EntityCfg(name=MISSING, ")
 
 

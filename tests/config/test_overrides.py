@@ -73,6 +73,7 @@ def configs() -> dict:
         ("env.seed=null", None),
         ("env.viewer=video", "video"),
         ("env.terms.0.weight=1", 1.0),
+        ("env.groups.legs.weight=1", 1.0),
     ],
 )
 def test_a_value_is_converted_to_what_the_field_takes(configs, override, value):
@@ -117,6 +118,9 @@ def test_a_value_is_converted_to_what_the_field_takes(configs, override, value):
         ("env.scene.joint_pos={'.*': a}", "env.scene.joint_pos..*: expected float, got 'a' (str)"),
         ("env.scene.gravity=[0, a, 1]", "env.scene.gravity.1: expected float, got 'a' (str)"),
         ("env.rewards.track.params.std=a", "env.rewards.track.params.std: expected float, got 'a' (str)"),
+        ("env.groups.leg.weight=1", "env.groups.leg: unknown key 'leg': did you mean 'legs'? known: 'legs'"),
+        ("env.groups={leg: {weight: 1}}", "env.groups.leg: unknown key 'leg': did you mean 'legs'? "
+         "known: 'legs'"),
         ("env.rewards.track=3", "env.rewards.track: expected a mapping of RewardCfg fields or null, "
          "got 3 (int)"),
         ("env.rewards.track={weigth: 3}", "env.rewards.track.weigth: unknown key 'weigth': "
@@ -181,6 +185,8 @@ def test_a_mapping_merges_into_terms_and_parameters_and_replaces_data(configs):
     track = configs["env"].rewards.track
     assert (track.weight, track.params) == (3.0, {"std": 2.0, "command_name": "base"})
     assert configs["env"].scene.joint_pos == {".*_hip": 0.1, "FL_.*": -0.2, "a": 1.0}
+    apply_overrides(configs, ["env.groups={legs: {weight: 1}}"])
+    assert configs["env"].groups == {"legs": RewardCfg(func=is_alive, weight=1.0)}
     apply_overrides(configs, ["env.scene.joint_pos={a: 1}"])
     assert configs["env"].scene.joint_pos == {"a": 1.0}
 
@@ -235,9 +241,7 @@ def test_a_config_is_built_where_the_annotation_names_its_class():
     cfg = Cfg()
     apply_overrides({"env": cfg}, ["env.entity={name: robot}", "env.terms=[{weight: 1}]"])
     assert cfg == Cfg(EntityCfg("robot"), [RewardCfg(weight=1.0)])
-    with pytest.raises(
-        ConfigError, match=r"^env\.terms\.0\.wight: unknown key 'wight': did you mean 'weight'"
-    ):
+    with pytest.raises(ConfigError, match=r"^env\.terms\.0\.wight: unknown key 'wight': did you mean 'weight'"):
         apply_overrides({"env": cfg}, ["env.terms=[{wight: 1}]"])
 
 

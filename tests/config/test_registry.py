@@ -1,6 +1,6 @@
 """The task registry: lazy, with its ``-Play`` variants, known to gymnasium and open to other packages."""
 
-import importlib
+import importlib.metadata
 import sys
 import types
 import warnings
@@ -9,7 +9,20 @@ import example_task
 import pytest
 from test_configclass import run_python
 
-from palestra.config import load_agent_cfg, load_env_cfg, make, register, registry, spec, task_ids
+from palestra.config import (
+    apply_overlay,
+    dump_yaml,
+    load_agent_cfg,
+    load_env_cfg,
+    load_yaml_config,
+    make,
+    register,
+    registry,
+    set_value,
+    spec,
+    task_ids,
+    validate,
+)
 from palestra.errors import ConfigError
 
 
@@ -47,15 +60,18 @@ def test_configs_are_new_each_time(tasks):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: spec("Exampel"), "unknown task 'Exampel': did you mean 'Example'? known: 'Example', 'Lonely-v2'"),
-        (lambda: spec("Lonely-v2-Play"), "task 'Lonely-v2' has no -Play variant: register it with play_env_cfg=…"),
+        (lambda: spec("Exampel"), "unknown task 'Exampel': did you mean 'Example'? "
+         "known: 'Example', 'Lonely-v2'"),
+        (lambda: spec("Lonely-v2-Play"), "task 'Lonely-v2' has no -Play variant: "
+         "register it with play_env_cfg=…"),
         (lambda: load_agent_cfg("Example", "rsl-rl"), "task 'Example' has no agent config for 'rsl-rl': "
          "did you mean 'rsl_rl'? known: 'palestra', 'rsl_rl'"),
         (lambda: load_agent_cfg("Lonely-v2"), "task 'Lonely-v2' has no agent config for 'palestra': "
          "nothing is known here"),
         (lambda: load_env_cfg("Lonely-v2"), "task 'Lonely-v2': cannot import 'no_such_module:EnvCfg': "
          "No module named 'no_such_module'"),
-        (lambda: register("Example", env_cfg="other:Cfg"), "task id 'Example' is taken by example_task:EnvCfg"),
+        (lambda: register("Example", env_cfg="other:Cfg"), "task id 'Example' is taken by "
+         "example_task:EnvCfg"),
         (lambda: register("a/b", env_cfg="other:Cfg"), "task id 'a/b': expected letters, digits, '-', '_' "
          "and '.', such as 'Reach-Franka'"),
     ],
@@ -111,7 +127,7 @@ def test_other_packages_add_tasks_and_a_broken_one_only_warns(tasks, monkeypatch
     monkeypatch.setitem(sys.modules, registry.TASK_ENTRY_POINTS, shipped)
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: announced)
     monkeypatch.setattr(registry, "_discovered", set())
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="no licence") as caught:
         assert "Foreign" in task_ids()
     assert [str(w.message) for w in caught] == ["tasks of 'broken' (broken.tasks) are missing: no licence"]
     with warnings.catch_warnings():
@@ -127,3 +143,16 @@ def test_listing_tasks_imports_neither_torch_nor_mujoco():
         "print(task_ids(), sorted({'torch', 'mujoco', 'no_such_module'} & set(sys.modules)))"
     )
     assert run_python(code) == "['Lazy'] []"
+
+
+def test_every_shipped_task_is_complete_and_reproduced_by_its_dump(tmp_path):
+    assert task_ids()
+    for name in task_ids(play=True):
+        configs = {"env": load_env_cfg(name), "agent": load_agent_cfg(name)}
+        validate(configs["env"], "env")
+        set_value(configs, "env.seed", 12)
+        dump_yaml(tmp_path / "config.yaml", {"task": name, **configs})
+        fresh = {"env": load_env_cfg(name), "agent": load_agent_cfg(name)}
+        assert fresh != configs
+        apply_overlay(fresh, load_yaml_config(tmp_path / "config.yaml"))
+        assert fresh == configs, name

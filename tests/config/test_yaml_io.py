@@ -24,7 +24,7 @@ from palestra.config import (
     set_value,
 )
 from palestra.config.configclass import walk
-from palestra.config.values import plain_value
+from palestra.config.plain import plain_value
 from palestra.config.yaml_io import parse_value
 from palestra.errors import ConfigError
 from palestra.utils import MISSING, configclass
@@ -220,9 +220,7 @@ def test_any_leaf_of_a_generated_tree_reads_back_what_was_set(tree, data):
     configs = {"env": tree_class(tree)}
     path = data.draw(st.sampled_from(leaf_paths(configs["env"])))
     old = get_value(configs, path)
-    new = data.draw(
-        {bool: st.booleans(), int: st.integers(), float: finite, str: words}.get(type(old), st.just(old))
-    )
+    new = data.draw({bool: st.booleans(), int: st.integers(), float: finite, str: words}.get(type(old), st.just(old)))
     apply_overrides(configs, [f"{path}={typed(new)}"])
     read = get_value(configs, path)
     assert read == new and type(read) is type(new)

@@ -204,15 +204,11 @@ def test_slerp_by_hand() -> None:
     close(pm.quat_slerp(start, end, 0.25), t(math.cos(0.125), math.sin(0.125), 0, 0))
     close(pm.quat_slerp(start, -end, 0.25), t(math.cos(0.125), math.sin(0.125), 0, 0))
     close(pm.quat_slerp(start, start, 0.7), start)
-    both = pm.quat_slerp(
-        start.expand(2, 4), end.expand(2, 4), torch.tensor([[0.0], [1.0]], dtype=torch.float64)
-    )
+    both = pm.quat_slerp(start.expand(2, 4), end.expand(2, 4), torch.tensor([[0.0], [1.0]], dtype=torch.float64))
     close(both, torch.stack((start, end)))
 
 
-@pytest.mark.parametrize(
-    "angles", [(0.3, PI / 2, -0.4), (0.3, -PI / 2, -0.4), (0.0, PI / 2, 0.0), (1.0, PI / 2, -3.0)]
-)
+@pytest.mark.parametrize("angles", [(0.3, PI / 2, -0.4), (0.3, -PI / 2, -0.4), (0.0, PI / 2, 0.0), (1.0, PI / 2, -3.0)])
 def test_euler_angles_at_the_pole_give_the_same_rotation(angles: tuple[float, ...]) -> None:
     q = pm.quat_from_euler_xyz(*t(*angles))
     roll, pitch, yaw = pm.euler_xyz_from_quat(q)
@@ -299,9 +295,7 @@ def test_samples_stay_in_range_and_follow_the_generator() -> None:
     close(torch.linalg.vector_norm(orientation, dim=-1), torch.ones(4000), 1e-5)
     # Uniform over rotations: the turned axis has no preferred direction.
     assert pm.quat_apply(orientation, torch.tensor([0.0, 0.0, 1.0])).mean(dim=0).abs().max() < 0.05
-    close(
-        pm.quat_apply(yaw, torch.tensor([0.0, 0.0, 1.0])), torch.tensor([0.0, 0.0, 1.0]).expand(4000, 3), 1e-6
-    )
+    close(pm.quat_apply(yaw, torch.tensor([0.0, 0.0, 1.0])), torch.tensor([0.0, 0.0, 1.0]).expand(4000, 3), 1e-6)
     assert pm.quat_apply(yaw, torch.tensor([1.0, 0.0, 0.0])).mean(dim=0)[:2].abs().max() < 0.05
     assert all(torch.equal(a, b) for a, b in zip(draw(3), draw(3), strict=True))
     close(pm.default_orientation(2, "cpu"), torch.tensor([[1.0, 0, 0, 0], [1, 0, 0, 0]]))

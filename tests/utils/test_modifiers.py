@@ -21,24 +21,24 @@ def run(modifier: modifiers.ModifierBase, values: list[float]) -> list[float]:
 
 def test_moving_average() -> None:
     cfg = modifiers.DigitalFilterCfg(A=[0.0], B=[0.5, 0.5])
-    assert run(cfg.func(cfg, (2, 1), "cpu"), [1.0, 3.0, 5.0]) == [0.5, 2.0, 4.0]
+    assert run(cfg.class_type(cfg, (2, 1), "cpu"), [1.0, 3.0, 5.0]) == [0.5, 2.0, 4.0]
 
 
 def test_low_pass() -> None:
     # y_t = 0.75 y_{t-1} + 0.25 x_t
     cfg = modifiers.DigitalFilterCfg(A=[-0.75], B=[0.25])
-    assert run(cfg.func(cfg, (2, 1), "cpu"), [4.0, 0.0, 0.0]) == [1.0, 0.75, 0.5625]
+    assert run(cfg.class_type(cfg, (2, 1), "cpu"), [4.0, 0.0, 0.0]) == [1.0, 0.75, 0.5625]
 
 
 def test_second_order_feedback_uses_the_newest_output_first() -> None:
     # y_t = x_t - 0.5 y_{t-1} - 0.25 y_{t-2}
     cfg = modifiers.DigitalFilterCfg(A=[0.5, 0.25], B=[1.0])
-    assert run(cfg.func(cfg, (2, 1), "cpu"), [8.0, 0.0, 0.0]) == [8.0, -4.0, 0.0]
+    assert run(cfg.class_type(cfg, (2, 1), "cpu"), [8.0, 0.0, 0.0]) == [8.0, -4.0, 0.0]
 
 
 def test_integrator_is_the_trapezoid_rule() -> None:
     cfg = modifiers.IntegratorCfg(dt=0.5)
-    assert run(cfg.func(cfg, (2, 1), "cpu"), [2.0, 4.0, 0.0]) == [0.5, 2.0, 3.0]
+    assert run(cfg.class_type(cfg, (2, 1), "cpu"), [2.0, 4.0, 0.0]) == [0.5, 2.0, 3.0]
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,8 @@ def test_integrator_is_the_trapezoid_rule() -> None:
     [modifiers.DigitalFilterCfg(A=[-0.5], B=[0.5, 0.5]), modifiers.IntegratorCfg(dt=1.0)],
     ids=["filter", "integral"],
 )
-def test_reset_starts_the_masked_rows_anew(cfg: modifiers.ModifierCfg) -> None:
-    modifier = cfg.func(cfg, (2, 1), "cpu")
+def test_reset_starts_the_masked_rows_anew(cfg: modifiers.StatefulModifierCfg) -> None:
+    modifier = cfg.class_type(cfg, (2, 1), "cpu")
     first = modifier(torch.ones(2, 1)).flatten().tolist()
     second = modifier(torch.ones(2, 1)).flatten().tolist()
     modifier.reset(torch.tensor([True, False]))
@@ -58,7 +58,15 @@ def test_reset_starts_the_masked_rows_anew(cfg: modifiers.ModifierCfg) -> None:
     assert modifier(torch.ones(2, 1)).flatten().tolist() == first
 
 
+def test_a_look_without_push_changes_nothing() -> None:
+    for cfg in (modifiers.DigitalFilterCfg(A=[-0.5], B=[0.5, 0.5]), modifiers.IntegratorCfg(dt=1.0)):
+        modifier = cfg.class_type(cfg, (1, 1), "cpu")
+        modifier(torch.ones(1, 1))
+        looked = modifier(torch.full((1, 1), 3.0), push=False)
+        assert torch.equal(modifier(torch.full((1, 1), 3.0)), looked)
+
+
 def test_a_filter_needs_coefficients() -> None:
     cfg = modifiers.DigitalFilterCfg(A=[], B=[1.0])
     with pytest.raises(ConfigError, match="at least one coefficient"):
-        cfg.func(cfg, (1, 1), "cpu")
+        cfg.class_type(cfg, (1, 1), "cpu")

@@ -134,7 +134,8 @@ class DelayedPDActuator(IdealPDActuator):
         lag = torch.minimum(self.delay, self._count - 1)
         index = lag.unsqueeze(0).expand(1, self.num_envs, 3 * self.num_joints)
         late = self._history.gather(0, index).squeeze(0)
-        return super().compute(*late.chunk(3, dim=-1), pos, vel)
+        pos_target, vel_target, effort = late.chunk(3, dim=-1)
+        return super().compute(pos_target, vel_target, effort, pos, vel)
 
     def reset(self, env_mask: Tensor, uniform_int: UniformInt) -> None:
         mask = env_mask.unsqueeze(-1)

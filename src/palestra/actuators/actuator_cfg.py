@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING
 from typing import Literal
 
-from palestra.config.configclass import configclass
+from palestra.config.configclass import MISSING, configclass
 from palestra.errors import ConfigError
 
 Gain = float | dict[str, float]

@@ -43,6 +43,7 @@ class Articulation(RootWriter):
                 if name in owner:
                     raise ConfigError(f"{where}: joint {name!r} already belongs to group {owner[name]!r}")
                 owner[name] = group
+            _remove_actuators(spec, matched)
             self._add_actuators(spec, cfg, matched, where)
             for what, value in (("armature", cfg.armature), ("frictionloss", cfg.friction)):
                 for name, number in _per_joint(value, matched, where).items():
@@ -119,16 +120,26 @@ class Articulation(RootWriter):
             self._engine.write(name, values, mask, self._sub_columns(columns, joint_ids))
 
     def write_joint_stiffness_to_sim(
-        self, stiffness: Tensor, joint_ids: Ids | None = None, env_mask: Tensor | None = None
+        self,
+        stiffness: Tensor,
+        joint_ids: Ids | None = None,
+        env_mask: Selection = None,
+        env_ids: Selection = None,
     ) -> None:
         """Set position gains, ``(num_envs, k)``, also inside the engine."""
-        self._write_gain("stiffness", stiffness, joint_ids, env_mask)
+        values, mask = self._masked(stiffness, env_ids if env_mask is None else env_mask)
+        self._write_gain("stiffness", values, joint_ids, mask)
 
     def write_joint_damping_to_sim(
-        self, damping: Tensor, joint_ids: Ids | None = None, env_mask: Tensor | None = None
+        self,
+        damping: Tensor,
+        joint_ids: Ids | None = None,
+        env_mask: Selection = None,
+        env_ids: Selection = None,
     ) -> None:
         """Set velocity gains, ``(num_envs, k)``, also inside the engine."""
-        self._write_gain("damping", damping, joint_ids, env_mask)
+        values, mask = self._masked(damping, env_ids if env_mask is None else env_mask)
+        self._write_gain("damping", values, joint_ids, mask)
 
     def reset(self, env_mask: Tensor, uniform_int: UniformInt | None = None) -> None:
         mask = env_mask.unsqueeze(-1)
@@ -141,6 +152,7 @@ class Articulation(RootWriter):
 
     def reset_to_default(self, env_mask: Tensor | None) -> None:
         """Write the default root and joint state."""
+        self._restart(env_mask)
         if not self.is_fixed_base:
             self.write_root_state_to_sim(self.data.default_root_state, env_mask)
         self.write_joint_state_to_sim(self.data.default_joint_pos, self.data.default_joint_vel, env_mask=env_mask)
@@ -235,19 +247,17 @@ class Articulation(RootWriter):
             ):
                 getattr(self.data, name)[:, columns] = value
         if order:
+            self._engine.field("actuator_force")  # registered, so that the first step fills it
             start = names.index(self.prefix + self.joint_names[order[0]])
             self.data._actuators = slice(start, start + len(order))
         identity = order == list(range(self.num_joints))
-        self.data._actuated = (
-            slice(None) if identity else torch.tensor(order, dtype=torch.int64, device=self.device)
-        )
+        self.data._actuated = slice(None) if identity else torch.tensor(order, dtype=torch.int64, device=self.device)
         self._actuator_of_joint = {j: self.data._actuators.start + k for k, j in enumerate(order)}
 
     def _write_gain(self, what: str, values: Tensor, joint_ids: Ids | None, env_mask: Tensor | None) -> None:
         table = getattr(self.data, f"joint_{what}")
         index = _index(joint_ids)
-        mask = slice(None) if env_mask is None else env_mask.unsqueeze(-1)
-        table[:, index] = values if env_mask is None else torch.where(mask, values, table[:, index])
+        table[:, index] = values if env_mask is None else torch.where(env_mask.unsqueeze(-1), values, table[:, index])
         sign_column = {"stiffness": 1, "damping": 2}[what]
         for actuator in self.actuators.values():
             getattr(actuator, what).copy_(table[:, actuator.joint_ids])
@@ -282,6 +292,13 @@ def _columns(ids: list[int], device: torch.device) -> Columns:
     if ids and ids == list(range(ids[0], ids[-1] + 1)):
         return slice(ids[0], ids[-1] + 1)
     return torch.tensor(ids, dtype=torch.int64, device=device)
+
+
+def _remove_actuators(spec: mujoco.MjSpec, joints: list[str]) -> None:
+    """Remove a file's own motors of joints that an actuator group drives, and keyframes with their inputs."""
+    own = [a for a in spec.actuators if a.trntype == mujoco.mjtTrn.mjTRN_JOINT and a.target in joints]
+    for element in [*own, *(spec.keys if own else [])]:
+        spec.delete(element)
 
 
 def _index(ids: Ids | None) -> Ids:

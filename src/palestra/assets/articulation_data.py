@@ -37,6 +37,7 @@ class ArticulationData(BodyData):
     """Commanded velocities."""
     joint_effort_target: Tensor
     """Commanded feed-forward torques."""
+    _last_joint_vel: Tensor
 
     def __init__(
         self, engine: Engine, bodies: slice, free_joint: int | None, q_columns: Columns, v_columns: Columns
@@ -85,14 +86,14 @@ class ArticulationData(BodyData):
         """Mean joint accelerations over the last control step (rad/s² or m/s²)."""
         if not self._step_dt:
             return torch.zeros_like(self._last_joint_vel)
-        return (self.joint_vel - self._last_joint_vel) / self._step_dt
+        return torch.where(self._restarted, 0.0, (self.joint_vel - self._last_joint_vel) / self._step_dt)
 
     @once_per_state
     def applied_torque(self) -> Tensor:
         """Torques that the actuators applied in the last substep, after all limits (N·m or N)."""
         return self._spread(self._engine.field("actuator_force")[:, self._actuators])
 
-    @once_per_state
+    @property
     def computed_torque(self) -> Tensor:
         """PD torques at the present state, before any limit (N·m or N)."""
         return (

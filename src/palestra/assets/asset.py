@@ -34,6 +34,7 @@ class Asset:
         if self.cfg.spawn is None:
             raise ConfigError(f"asset {self.name!r} has no spawn configuration")
         spec = self.cfg.spawn.build(self.name)
+        name_elements(spec)
         self.edit_spec(spec)
         frame = scene.worldbody.add_frame()
         if self._frame_places_asset(spec):
@@ -68,6 +69,20 @@ class Asset:
         full = values.new_zeros(self.num_envs, *values.shape[1:])
         full[ids] = values
         return full, mask
+
+
+def name_elements(spec: mujoco.MjSpec) -> None:
+    """Name the bodies and joints that have no name, so that indices and names of the scene's model agree."""
+    for kind, elements in (("body", spec.bodies[1:]), ("joint", spec.joints)):
+        taken = {element.name for element in elements}
+        for i, element in enumerate(elements):
+            if element.name:
+                continue
+            name = f"{kind}_{i}"
+            while name in taken:
+                name += "_"
+            element.name = name
+            taken.add(name)
 
 
 def free_joint(spec: mujoco.MjSpec) -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING
 from typing import Literal
 
 from palestra.actuators.actuator_cfg import ActuatorBaseCfg
-from palestra.config.configclass import configclass
+from palestra.config.configclass import MISSING, configclass
 from palestra.sim.spawners import SpawnerCfg
 
 

@@ -39,6 +39,7 @@ class BodyData:
         self._zeros3 = torch.zeros(n, 3, device=device)
         self._last_body_lin_vel = torch.zeros(n, self._num_bodies, 3, device=device)
         self._last_body_ang_vel = torch.zeros(n, self._num_bodies, 3, device=device)
+        self._restarted = torch.zeros(n, 1, dtype=torch.bool, device=device)
         self._acc_used = False
         self._step_dt = 0.0
 
@@ -157,15 +158,22 @@ class BodyData:
         return self._difference(self.body_ang_vel_w, self._last_body_ang_vel)
 
     def _difference(self, now: Tensor, before: Tensor) -> Tensor:
-        self._acc_used = True
-        return (now - before) / self._step_dt if self._step_dt else torch.zeros_like(now)
+        if not self._acc_used or not self._step_dt:  # nothing is remembered before somebody asks
+            self._acc_used = True
+            return torch.zeros_like(now)
+        return torch.where(self._restarted.unsqueeze(-1), 0.0, (now - before) / self._step_dt)
 
     def begin_step(self, dt: float) -> None:
         """Remember velocities at the start of a control step of ``dt`` seconds."""
         self._step_dt = dt
+        self._restarted.zero_()
         if self._acc_used:
             self._last_body_lin_vel.copy_(self.body_lin_vel_w)
             self._last_body_ang_vel.copy_(self.body_ang_vel_w)
+
+    def restart(self, env_mask: Tensor) -> None:
+        """Report no acceleration for the masked environments until their next step: their state jumps."""
+        self._restarted |= env_mask.unsqueeze(-1)
 
 
 def find_free_joint(model: mujoco.MjModel, bodies: slice) -> int | None:

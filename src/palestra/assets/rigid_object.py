@@ -47,6 +47,7 @@ class RigidObject(RootWriter):
 
     def reset_to_default(self, env_mask: Tensor | None) -> None:
         """Write the default state."""
+        self._restart(env_mask)
         if not self.is_fixed_base:
             self.write_root_state_to_sim(self.data.default_root_state, env_mask)
 

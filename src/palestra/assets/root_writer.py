@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import mujoco
+import torch
 from torch import Tensor
 
 from palestra.assets.asset import Asset
@@ -43,10 +44,16 @@ class RootWriter(Asset):
         self._engine.write("qvel", values[:, 0:3], mask, self._root_lin)
         self._engine.write("qvel", quat_apply_inverse(self.data.root_quat_w, values[:, 3:6]), mask, self._root_ang)
 
-    def write_root_state_to_sim(self, root_state: Tensor, env_mask: Selection = None, env_ids: Selection = None) -> None:
+    def write_root_state_to_sim(
+        self, root_state: Tensor, env_mask: Selection = None, env_ids: Selection = None
+    ) -> None:
         """Set pose and velocity, ``(num_envs, 13)``, world frame."""
         self.write_root_pose_to_sim(root_state[:, :7], env_mask, env_ids)
         self.write_root_velocity_to_sim(root_state[:, 7:], env_mask, env_ids)
+
+    def _restart(self, env_mask: Tensor | None) -> None:
+        everywhere = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
+        self.data.restart(everywhere if env_mask is None else env_mask)
 
     def _require_floating(self, what: str) -> None:
         if self.is_fixed_base:

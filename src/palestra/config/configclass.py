@@ -168,12 +168,13 @@ def callable_name(value: Any) -> str:
 
 def _to_plain(value: Any) -> Any:
     """Return ``value`` with configs as dictionaries and callables as names; containers keep their types."""
-    if is_config(value) and not isinstance(value, type):
+    if is_config(value):
         return {k: _to_plain(v) for k, v in vars(value).items() if not k.startswith("_")}
     if isinstance(value, dict):
         return {k: _to_plain(v) for k, v in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)([_to_plain(v) for v in value])
+    if isinstance(value, list | tuple):
+        items = [_to_plain(v) for v in value]
+        return tuple(items) if isinstance(value, tuple) else items
     if value is not MISSING and callable(value):
         return callable_name(value)
     return value
@@ -307,9 +308,7 @@ def _make_init(cls: type) -> Callable[..., None]:
     """Return ``__init__`` of a config class: fields in declaration order, by position or by keyword."""
     fields = dataclasses.fields(cls)
     no_factory = dataclasses.MISSING
-    plan = [
-        (f.name, f.default, None if f.default_factory is no_factory else f.default_factory) for f in fields
-    ]
+    plan = [(f.name, f.default, None if f.default_factory is no_factory else f.default_factory) for f in fields]
     positional = [f.name for f in fields if f.init and not f.kw_only]
     settable = frozenset(f.name for f in fields if f.init)
 
@@ -339,9 +338,7 @@ def _make_init(cls: type) -> Callable[..., None]:
         (inspect.Parameter.KEYWORD_ONLY, True),
     ):
         parameters += [
-            inspect.Parameter(
-                f.name, kind, default=... if f.default is MISSING else f.default, annotation=f.type
-            )
+            inspect.Parameter(f.name, kind, default=... if f.default is MISSING else f.default, annotation=f.type)
             for f in fields
             if f.init and f.kw_only is kw_only
         ]

@@ -5,16 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from palestra.config.configclass import is_config, walk
-from palestra.config.values import (
-    Incoming,
-    TermParameters,
-    UnknownType,
-    convert,
-    field_hint,
-    field_name,
-    item_hint,
-    new_key,
-)
+from palestra.config.hints import TermParameters, UnknownType, field_hint
+from palestra.config.values import Incoming, convert, field_name, item_hint, new_key
 from palestra.config.yaml_io import Overlay, parse_value
 from palestra.errors import ConfigError, did_you_mean
 
@@ -22,11 +14,11 @@ from palestra.errors import ConfigError, did_you_mean
 def apply_overrides(configs: Mapping[str, object], overrides: Sequence[str]) -> None:
     """Apply ``key=value`` overrides in order, in place.
 
-    A key is a dotted path, e.g. ``env.rewards.track.params.std``; hyphens may stand for underscores, a number
-    picks an entry of a list, and what follows a dictionary may be a key with dots in it, such as a regular
-    expression. A value is YAML: ``3e-4``, ``[-1, 1]``, ``{".*_hip": 0.1}``, ``true``; ``null`` removes a term;
-    functions and classes are ``module:name``. A mapping is merged into a term, its ``params`` or a group of
-    configs; it replaces any other dictionary, such as ``{regex: number}``.
+    A key is a dotted path, e.g. ``env.rewards.track.params.std``; hyphens may stand for underscores, a
+    number picks an entry of a list, and what follows a dictionary may be a key with dots in it, such as a
+    regular expression. A value is YAML: ``3e-4``, ``[-1, 1]``, ``{".*_hip": 0.1}``, ``true``; ``null``
+    removes a term; functions and classes are ``module:name``. A mapping is merged into a term, its
+    ``params`` or a group of configs; it replaces any other dictionary, such as ``{regex: number}``.
 
     Args:
         configs: the roots, e.g. ``{"env": env_cfg, "agent": agent_cfg}``.
@@ -39,9 +31,7 @@ def apply_overrides(configs: Mapping[str, object], overrides: Sequence[str]) -> 
         key, separator, text = override.partition("=")
         key = key.strip()
         if not separator or not key or key.startswith("-"):
-            raise ConfigError(
-                f"{override!r} is no override: expected key=value, such as env.scene.num_envs=64"
-            )
+            raise ConfigError(f"{override!r} is no override: expected key=value, such as env.scene.num_envs=64")
         set_value(configs, key, _parse(key, text, configs), raw=text)
 
 
@@ -56,13 +46,9 @@ def set_value(configs: Mapping[str, object], key: str, value: Any, raw: str | No
     """
     root, *rest = key.split(".")
     if root not in configs:
-        raise ConfigError(
-            f"{key}: unknown key {root!r}: {_elsewhere(configs, key)}{did_you_mean(root, configs)}"
-        )
+        raise ConfigError(f"{key}: unknown key {root!r}: {_elsewhere(configs, key)}{did_you_mean(root, configs)}")
     if not rest:
-        raise ConfigError(
-            f"{key}: names a whole config: set a field below it, such as {key}.{_first(configs[root])}=…"
-        )
+        raise ConfigError(f"{key}: names a whole config: set a field below it, such as {key}.{_first(configs[root])}=…")
     try:
         _store(configs[root], _set(configs[root], UnknownType, rest, Incoming(value, root, raw)))
     except ConfigError as error:
@@ -76,8 +62,8 @@ def set_value(configs: Mapping[str, object], key: str, value: Any, raw: str | No
 def apply_overlay(configs: Mapping[str, object], overlay: Mapping[str, Any]) -> None:
     """Apply nested values, such as ``load_overlay`` returns, in place; checks as ``apply_overrides`` does.
 
-    Dictionaries are merged key by key. Those of a dumped configuration (``load_yaml_config``) replace, so that
-    the same task ends with exactly the dumped values; its other entries (task, versions) are ignored.
+    Dictionaries are merged key by key. Those of a dumped configuration (``load_yaml_config``) replace, so
+    that the same task ends with exactly the dumped values; its other entries (task, versions) are ignored.
 
     Raises:
         ConfigError: an unknown key, or a value that the field does not take; the message names file and path.
@@ -90,14 +76,10 @@ def apply_overlay(configs: Mapping[str, object], overlay: Mapping[str, Any]) -> 
             if whole:
                 continue
             hint = _elsewhere(configs, str(root))
-            raise ConfigError(
-                f"{prefix}{root}: unknown key {root!r}: {hint}{did_you_mean(str(root), configs)}"
-            )
+            raise ConfigError(f"{prefix}{root}: unknown key {root!r}: {hint}{did_you_mean(str(root), configs)}")
         if not isinstance(values, Mapping):
             raise ConfigError(f"{prefix}{root}: expected a mapping, got {values!r}")
-        _store(
-            configs[root], convert(Incoming(values, root, None, whole, prefix), UnknownType, configs[root])
-        )
+        _store(configs[root], convert(Incoming(values, root, None, whole, prefix), UnknownType, configs[root]))
 
 
 def _parse(key: str, text: str, configs: Mapping[str, object]) -> Any:
@@ -139,9 +121,7 @@ def _set(current: Any, hint: Any, rest: list[str], new: Incoming) -> Any:
     if isinstance(current, list | tuple):
         return _set_in_sequence(current, hint, rest, new)
     shown = "null" if current is None else f"{current!r}"
-    raise ConfigError(
-        f"{new.path}.{'.'.join(rest)}: unknown key {rest[-1]!r}: {new.path} is {shown}, it has no keys"
-    )
+    raise ConfigError(f"{new.path}.{'.'.join(rest)}: unknown key {rest[-1]!r}: {new.path} is {shown}, it has no keys")
 
 
 def _set_in_dict(current: dict, hint: Any, rest: list[str], new: Incoming) -> dict:
@@ -157,23 +137,20 @@ def _set_in_dict(current: dict, hint: Any, rest: list[str], new: Incoming) -> di
                     **current,
                     key: _set(current[key], item_hint(hint, current, key), rest[count:], below),
                 }
-    below = _below(new, ".".join(rest))
-    key = new_key(below, hint, current, ".".join(rest))
+    text = rest[0] if any(is_config(value) for value in current.values()) else ".".join(rest)
+    below = _below(new, text)
+    key = new_key(below, hint, current, text)
     return {**current, key: convert(below, item_hint(hint, current, key), None)}
 
 
 def _set_in_sequence(current: list | tuple, hint: Any, rest: list[str], new: Incoming) -> list | tuple:
     if not rest[0].isdigit() or int(rest[0]) >= len(current):
         allowed = f"0 to {len(current) - 1}" if current else "nothing: it is empty"
-        raise ConfigError(
-            f"{new.path}.{rest[0]}: unknown key {rest[0]!r}: {new.path} is a list, allowed: {allowed}"
-        )
+        raise ConfigError(f"{new.path}.{rest[0]}: unknown key {rest[0]!r}: {new.path} is a list, allowed: {allowed}")
     index = int(rest[0])
     args = [a for a in getattr(hint, "__args__", ()) if a is not Ellipsis]
     inner = (
-        args[min(index, len(args) - 1)]
-        if args and getattr(hint, "__origin__", None) in (list, tuple)
-        else UnknownType
+        args[min(index, len(args) - 1)] if args and getattr(hint, "__origin__", None) in (list, tuple) else UnknownType
     )
     items = list(current)
     items[index] = _set(items[index], inner, rest[1:], _below(new, index))

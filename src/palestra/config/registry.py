@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from palestra.config.configclass import copy_value
-from palestra.config.values import import_name
+from palestra.config.plain import import_name
 from palestra.errors import ConfigError, did_you_mean
 
 MANAGER_BASED_ENV = "palestra.envs:ManagerBasedRLEnv"
@@ -78,9 +78,7 @@ def register(
         ConfigError: the name is malformed or taken by another task.
     """
     if not id or not all(part.isalnum() for part in id.replace("_", "-").replace(".", "-").split("-")):
-        raise ConfigError(
-            f"task id {id!r}: expected letters, digits, '-', '_' and '.', such as 'Reach-Franka'"
-        )
+        raise ConfigError(f"task id {id!r}: expected letters, digits, '-', '_' and '.', such as 'Reach-Franka'")
     task = TaskSpec(id, env_cfg, dict(agent_cfgs or {}), entry_point, play_env_cfg, description)
     added = [task]
     if play_env_cfg is not None:
@@ -110,9 +108,7 @@ def spec(id: str) -> TaskSpec:
     if name not in _tasks:
         base = _tasks.get(name.removesuffix(PLAY_SUFFIX))
         if base is not None:
-            raise ConfigError(
-                f"task {base.id!r} has no {PLAY_SUFFIX} variant: register it with play_env_cfg=…"
-            )
+            raise ConfigError(f"task {base.id!r} has no {PLAY_SUFFIX} variant: register it with play_env_cfg=…")
         raise ConfigError(f"unknown task {id!r}: {did_you_mean(name, task_ids())}")
     return _tasks[name]
 

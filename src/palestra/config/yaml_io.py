@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import yaml
 
-from palestra.config.values import plain_value
+from palestra.config.plain import plain_value
 from palestra.errors import ConfigError
 
 _RESOLVED_KEY = "resolved"
@@ -39,9 +39,7 @@ def parse_value(text: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(
-            f"{text!r} is no valid YAML value ({_problem(error)}): put quotes around a string"
-        ) from error
+        raise ConfigError(f"{text!r} is no valid YAML value ({_problem(error)}): put quotes around a string") from error
 
 
 def load_overlay(path: str | os.PathLike[str]) -> Overlay:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import gymnasium
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,13 +15,10 @@ from palestra.envs.env_cfg import BaseEnvCfg
 from palestra.envs.episode_log import EpisodeLog
 from palestra.envs.rng import RandomStream
 from palestra.errors import ConfigError, PalestraError
+from palestra.managers import EventManager
 from palestra.managers.manager_base import warn_eager
 from palestra.physics import Engine
 from palestra.scene import InteractiveScene
-
-if TYPE_CHECKING:
-    import gymnasium
-    import numpy as np
 
 Observations = dict[str, Any]
 """Group name to tensor ``(num_envs, width)``, or to a dictionary of tensors for a group that is not concatenated."""
@@ -145,7 +144,7 @@ class BaseEnv:
         self.scene.update(self.step_dt)
 
 
-class RLEnv(BaseEnv):
+class RLEnv(BaseEnv, gymnasium.Env):
     """Episodes: the order of a step, autoreset, terminal observations.
 
     A step runs: action → physics → terminations → rewards → masked reset → commands and interval events →
@@ -159,6 +158,7 @@ class RLEnv(BaseEnv):
     """
 
     is_finite_horizon: bool
+    event_manager: EventManager
 
     def __init__(self, cfg: BaseEnvCfg, render_mode: str | None = None) -> None:
         super().__init__(cfg, render_mode)
@@ -226,6 +226,9 @@ class RLEnv(BaseEnv):
             self.seed_value = int(seed)
             self.rng.seed(self.seed_value)
             torch.manual_seed(self.seed_value)
+            self.rng.begin("interval")
+            self.event_manager.start()
+        self.rng.advance()  # two resets in a row start differently
         self.episode_return_buf.zero_()
         self._reset_and_refresh(self.all_envs)
         self.log.fetch()  # the episodes that were cut off say nothing
@@ -246,8 +249,7 @@ class RLEnv(BaseEnv):
             ``terminal_observation``: the observations before the reset. All are copies.
         """
         obs, reward, terminated, time_outs, extras = self.step_in_place(action)
-        copies = {k: _clone(v) if isinstance(v, (dict, Tensor)) else v for k, v in extras.items()}
-        return _clone(obs), reward.clone(), terminated.clone(), time_outs.clone(), copies
+        return _clone(obs), reward.clone(), terminated.clone(), time_outs.clone(), _clone(extras)
 
     def step_in_place(self, action: Tensor) -> tuple[Observations, Tensor, Tensor, Tensor, dict[str, Any]]:
         """As :meth:`step`, but returns buffers that the next step overwrites."""
@@ -264,10 +266,8 @@ class RLEnv(BaseEnv):
         self._compute_rewards(finite)
         self.episode_return_buf += self.reward_buf
         done = self.reset_buf
-        # On the CPU looking at the mask costs nothing, and most steps of few environments end no episode.
-        idle = self.device.type == "cpu" and not bool(done.any())
         before: Observations = {}
-        if not idle:
+        if not self._known_idle(done):
             if self.keep_terminal_observations:
                 self.rng.begin("terminal")
                 before = self._compute_observations(push_history=False)
@@ -296,9 +296,6 @@ class RLEnv(BaseEnv):
     @cached_property
     def single_observation_space(self) -> gymnasium.Space:
         """Space of one environment's observations."""
-        import gymnasium
-        import numpy as np
-
         boxes = {
             name: gymnasium.spaces.Box(-np.inf, np.inf, (width,), np.float32)
             for name, width in self.observation_dims.items()
@@ -308,23 +305,16 @@ class RLEnv(BaseEnv):
     @cached_property
     def single_action_space(self) -> gymnasium.Space:
         """Space of one environment's action."""
-        import gymnasium
-        import numpy as np
-
         return gymnasium.spaces.Box(-np.inf, np.inf, (self.num_actions,), np.float32)
 
     @cached_property
     def observation_space(self) -> gymnasium.Space:
         """Space of all environments' observations."""
-        import gymnasium
-
         return gymnasium.vector.utils.batch_space(self.single_observation_space, self.num_envs)
 
     @cached_property
     def action_space(self) -> gymnasium.Space:
         """Space of all environments' actions."""
-        import gymnasium
-
         return gymnasium.vector.utils.batch_space(self.single_action_space, self.num_envs)
 
     def state_dict(self) -> dict[str, Any]:
@@ -342,6 +332,10 @@ class RLEnv(BaseEnv):
     @property
     def _action_every_substep(self) -> bool:
         return False
+
+    def _known_idle(self, done: Tensor) -> bool:
+        """Whether the resets can be skipped. On a GPU nobody looks; on the CPU looking at the mask costs nothing."""
+        return self.device.type == "cpu" and not bool(done.any())
 
     def _reset_and_refresh(self, env_mask: Tensor) -> None:
         self.rng.begin("reset")
@@ -368,7 +362,9 @@ class RLEnv(BaseEnv):
 
 
 def _clone(value: Any) -> Any:
-    return {k: _clone(v) for k, v in value.items()} if isinstance(value, dict) else value.clone()
+    if isinstance(value, dict):
+        return {k: _clone(v) for k, v in value.items()}
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 def _where(mask: Tensor, on: Observations, off: Observations) -> Observations:

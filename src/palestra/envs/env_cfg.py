@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING
 from typing import Any, Literal
 
-from palestra.config.configclass import configclass
+from palestra.config.configclass import MISSING, configclass
 from palestra.managers.term_cfg import EventTermCfg
 from palestra.scene import InteractiveSceneCfg
 from palestra.sim import SimulationCfg

@@ -45,6 +45,9 @@ class ManagerBasedEnv(BaseEnv):
         """Reset the masked environments (all by default) and return observations and extras."""
         if seed is not None:
             self.rng.seed(seed)
+            self.rng.begin("interval")
+            self.event_manager.start()
+        self.rng.advance()  # two resets in a row start differently
         mask = self.all_envs if env_mask is None else env_mask
         self.rng.begin("reset")
         self.scene.reset(mask, self.rng.integers)
@@ -199,4 +202,3 @@ class ManagerBasedRLEnv(RLEnv):
 
     def _compute_observations(self, push_history: bool = True) -> Observations:
         return self.observation_manager.compute(push_history)
-

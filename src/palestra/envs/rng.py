@@ -14,7 +14,10 @@ import torch
 from torch import Tensor
 
 _MASK = 0xFFFFFFFF
-_PHASES = {"reset": 1 << 16, "command": 2 << 16, "interval": 3 << 16, "observation": 4 << 16, "terminal": 5 << 16, "user": 6 << 16}
+_PHASES = {
+    name: number << 16
+    for number, name in enumerate(("reset", "command", "interval", "observation", "terminal", "user"), start=1)
+}
 
 
 class RandomStream:

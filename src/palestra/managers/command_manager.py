@@ -25,7 +25,7 @@ class CommandTerm(ManagerTermBase, ABC):
         super().__init__(cfg, env)
         low, high = cfg.resampling_time_range
         if not 0.0 < low <= high:
-            raise ConfigError(f"resampling_time_range is {cfg.resampling_time_range}; it must be (low, high), 0 < low <= high")
+            raise ConfigError(f"resampling_time_range is {(low, high)}; it must be (low, high), 0 < low <= high")
         self.time_left = torch.zeros(env.num_envs, device=env.device)
         self.metrics: dict[str, Tensor] = {}
 

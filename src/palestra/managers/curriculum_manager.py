@@ -53,7 +53,7 @@ class CurriculumManager(ManagerBase):
         """Return the configuration of a term."""
         if name not in self._terms:
             raise self._unknown(name)
-        return self._terms[name].cfg
+        return self._terms[name].cfg  # type: ignore[return-value]
 
     def set_term_cfg(self, name: str, cfg: CurriculumTermCfg) -> None:
         """Change the parameters of a term."""

@@ -29,9 +29,7 @@ class EventManager(ManagerBase):
                 self._time_left[name] = torch.zeros(self.num_envs, device=self.device)
                 self._check_interval(name, term_cfg)
             if term_cfg.mode == "reset" and term_cfg.min_step_count_between_reset:
-                self._steps_since[name] = torch.full(
-                    (self.num_envs,), 2**31, dtype=torch.int64, device=self.device
-                )
+                self._steps_since[name] = torch.full((self.num_envs,), 2**31, dtype=torch.int64, device=self.device)
 
     @property
     def active_terms(self) -> dict[str, list[str]]:  # type: ignore[override]
@@ -44,7 +42,9 @@ class EventManager(ManagerBase):
         return list(self._modes)
 
     def start(self) -> None:
-        """Draw the first intervals."""
+        """Draw the first intervals, and forget when terms last ran."""
+        for steps in self._steps_since.values():
+            steps.fill_(2**31)
         for term in self._modes.get("interval", []):
             self._time_left[term.name].copy_(self._draw_interval(term.cfg))
 
@@ -122,4 +122,5 @@ class EventManager(ManagerBase):
     def _check_interval(name: str, cfg: EventTermCfg) -> None:
         limits = cfg.interval_range_s
         if limits is None or not 0.0 < limits[0] <= limits[1]:
-            raise ConfigError(f"event term {name!r}: interval_range_s is {limits}; it must be (low, high), 0 < low <= high")
+            allowed = "(low, high), 0 < low <= high"
+            raise ConfigError(f"event term {name!r}: interval_range_s is {limits}; it must be {allowed}")

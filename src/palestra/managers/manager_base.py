@@ -78,8 +78,10 @@ class BoundTerm:
 
     def call_masked(self, env_mask: Tensor) -> Any:
         """Call ``func(env, env_mask, **params)``, or with ids where the function asks for them."""
-        selection = env_mask.nonzero().flatten() if self.takes_ids else env_mask
-        return self.func(self._env, selection, **self.params)
+        if not self.takes_ids:
+            return self.func(self._env, env_mask, **self.params)
+        ids = env_mask.nonzero().flatten()
+        return self.func(self._env, ids, **self.params) if len(ids) else None
 
     def reset(self, env_mask: Tensor) -> None:
         """Reset a class term."""
@@ -89,21 +91,26 @@ class BoundTerm:
     def rebind(self, cfg: ManagerTermBaseCfg) -> None:
         """Take the parameters of a changed configuration."""
         where = f"{self.kind} term {self.name!r}"
+        self._check_names(cfg.params, where)
         self.cfg = cfg
         self.params = {**self.params, **self._resolve(cfg.params, where)}
 
     def _bind(self, signature: inspect.Signature, leading: list[str], where: str) -> dict[str, Any]:
         accepted = {n: p for n, p in signature.parameters.items() if n not in leading}
-        open_ended = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
         named = {n: p for n, p in accepted.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-        for key in self.cfg.params:
-            if key not in named and not open_ended:
-                raise ConfigError(f"{where}: no parameter {key!r}; {did_you_mean(key, named)}")
+        open_ended = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
+        self._known = None if open_ended else list(named)
+        self._check_names(self.cfg.params, where)
         params = {n: p.default for n, p in named.items() if p.default is not p.empty} | self.cfg.params
         missing = [n for n in named if n not in params]
         if missing:
             raise ConfigError(f"{where}: parameter {missing[0]!r} is missing; it takes {', '.join(named)}")
         return self._resolve(params, where)
+
+    def _check_names(self, params: dict[str, Any], where: str) -> None:
+        for key in params:
+            if self._known is not None and key not in self._known:
+                raise ConfigError(f"{where}: no parameter {key!r}; {did_you_mean(key, self._known)}")
 
     def _resolve(self, params: dict[str, Any], where: str) -> dict[str, Any]:
         resolved = {}
@@ -148,7 +155,8 @@ class ManagerBase:
             if not isinstance(value, kind):
                 if dataclasses.is_dataclass(source) and name in _own_fields(source):
                     continue
-                raise ConfigError(f"{self.kind} term {name!r} is a {type(value).__name__}; it must be a {kind.__name__}")
+                found = type(value).__name__
+                raise ConfigError(f"{self.kind} term {name!r} is a {found}; it must be a {kind.__name__}")
             yield name, copy.copy(value)
 
     def _unknown(self, name: str) -> ConfigError:

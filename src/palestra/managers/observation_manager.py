@@ -54,7 +54,7 @@ class _Term:
     def compute(self, env: Any, push: bool) -> Tensor:
         value = self.call(env)
         for modifier in self.modifiers:
-            value = modifier(value) if not hasattr(modifier, "func") else modifier.func(value, **modifier.params)
+            value = modifier(value, push) if not hasattr(modifier, "func") else modifier.func(value, **modifier.params)
         if self.noise_model is not None:
             value = self.noise_model(value, env.rng)
         elif self.corrupt:

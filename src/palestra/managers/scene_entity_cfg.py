@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import MISSING
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from palestra.config.configclass import configclass
+from palestra.config.configclass import MISSING, configclass
 from palestra.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING
 from typing import Any, Literal
 
-from palestra.config.configclass import configclass
+from palestra.config.configclass import MISSING, configclass
 
 
 @configclass

@@ -179,5 +179,6 @@ def make_engine(model: mujoco.MjModel, num_envs: int, cfg: SimulationCfg) -> Eng
     try:
         from palestra.physics.cuda import CudaEngine
     except ImportError as error:
-        raise ConfigError(f"device {cfg.device!r} needs the cuda extra: pip install 'palestra[cuda]' ({error})") from None
+        hint = f"pip install 'palestra[cuda]' ({error})"
+        raise ConfigError(f"device {cfg.device!r} needs the cuda extra: {hint}") from None
     return CudaEngine(model, num_envs, cfg, device)

@@ -1,7 +1,7 @@
 """Contact and constraint capacities for the CUDA engine, probed on the CPU.
 
 MuJoCo Warp's buffers are fixed, and rows beyond them are dropped. The probe drops the scene from random joint
-positions, orientations and heights with random controls, which piles up more contacts than a working policy
+positions and orientations with random controls, which piles up more contacts than a working policy
 does, and adds a margin. What it cannot see (objects that a task later stacks, other terrains) shows up as an
 overflow count with the setting to raise.
 """

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _STAGE_VEL = int(mujoco.mjtStage.mjSTAGE_VEL)
 _STAGE_NONE = int(mujoco.mjtStage.mjSTAGE_NONE)
+_ACCELERATION_FIELDS = frozenset(
+    ("qacc", "qacc_smooth", "qfrc_smooth", "qfrc_actuator", "qfrc_constraint", "qfrc_inverse", "actuator_force")
+    + ("act_dot", "cacc", "cfrc_int", "cfrc_ext")
+)
 _DENSE_JACOBIAN_DOFS = 100  # MuJoCo 4.0.0's sparse solver has a bug, fixed in 4.0.1; dense is also faster here
 
 
@@ -46,7 +50,8 @@ class CpuEngine(Engine):
         self._rows: dict[str, np.ndarray] = {}
         self._mirrors: dict[str, tuple[Tensor, Tensor]] = {}
         self._model_rows: dict[str, np.ndarray] = {}
-        self._columns: dict[int, tuple[Tensor, np.ndarray]] = {}
+        late = np.repeat(model.sensor_needstage == mujoco.mjtStage.mjSTAGE_ACC, model.sensor_dim)
+        self._early_sensors = np.flatnonzero(~late) if late.any() else None
         self.version = 0
         self.ctrl = torch.zeros(num_envs, model.nu)
         self._ctrl_rows = torch.from_numpy(self._batch.bind("ctrl"))
@@ -58,7 +63,8 @@ class CpuEngine(Engine):
         mirror = self._mirrors.get(name)
         if mirror is None:
             if name not in mujoco_batch.DATA_FIELDS:
-                raise ConfigError(f"the CPU engine has no data field {name!r}: {did_you_mean(name, mujoco_batch.DATA_FIELDS)}")
+                hint = did_you_mean(name, mujoco_batch.DATA_FIELDS)
+                raise ConfigError(f"the CPU engine has no data field {name!r}: {hint}")
             rows = self._batch.bind(name)
             self._rows[name] = rows
             if not rows.flags.writeable:  # a derived field, which torch may only read
@@ -69,7 +75,8 @@ class CpuEngine(Engine):
             self._mirrors[name] = mirror
             if name not in WRITABLE and name != "time":
                 self._batch.forward(stage=_STAGE_VEL)
-            mirror[0].copy_(source)
+            mirror[0].zero_()
+            self._copy_refreshed(name, slice(None))
         return mirror[0]
 
     def write(self, name: str, values: Tensor, env_mask: Tensor | None = None, columns: Columns = slice(None)) -> None:
@@ -86,16 +93,15 @@ class CpuEngine(Engine):
 
     def refresh(self, env_mask: Tensor | None = None) -> None:
         if env_mask is None:
-            self._batch.forward(stage=_STAGE_VEL)
-            self._copy_all()
-            return
-        ids = np.flatnonzero(env_mask.numpy())
-        if ids.size == 0:
-            return
+            ids, rows = None, slice(None)
+        else:
+            ids = np.flatnonzero(env_mask.numpy())
+            if ids.size == 0:
+                return
+            rows = torch.from_numpy(ids)
         self._batch.forward(ids=ids, stage=_STAGE_VEL)
-        rows = torch.from_numpy(ids)
-        for mirror, source in self._mirrors.values():
-            mirror[rows] = source[rows].to(torch.float32)
+        for name in self._mirrors:
+            self._copy_refreshed(name, rows)
         self.version += 1
 
     def forward(self) -> None:
@@ -109,10 +115,11 @@ class CpuEngine(Engine):
             return
         self._batch.reset(ids=ids, stage=_STAGE_NONE)
         rows = slice(None) if ids is None else torch.from_numpy(ids)
-        for name in WRITABLE:
-            if name in self._mirrors:
-                mirror, source = self._mirrors[name]
+        for name, (mirror, source) in self._mirrors.items():
+            if name in WRITABLE:
                 mirror[rows] = source[rows].to(torch.float32)
+            elif name in _ACCELERATION_FIELDS or name == "sensordata":
+                mirror[rows] = 0.0
         self.version += 1
 
     def model_field(self, name: str) -> Tensor:
@@ -160,6 +167,18 @@ class CpuEngine(Engine):
             self._model_rows[name] = self._batch.expand(name)
         return self._model_rows[name]
 
+    def _copy_refreshed(self, name: str, rows: slice | Tensor) -> None:
+        """Copy what the velocity stage computes; the rest of a row holds whatever its thread worked on before."""
+        if name in _ACCELERATION_FIELDS:
+            return
+        mirror, source = self._mirrors[name]
+        if name != "sensordata" or self._early_sensors is None:
+            mirror[rows] = source[rows].to(torch.float32)
+            return
+        picked = np.arange(self.num_envs) if isinstance(rows, slice) else rows.numpy()
+        index = np.ix_(picked, self._early_sensors)
+        mirror.numpy()[index] = source.numpy()[index]
+
     def _copy_all(self) -> None:
         for mirror, source in self._mirrors.values():
             mirror.copy_(source)
@@ -168,7 +187,7 @@ class CpuEngine(Engine):
     def _write_rows(
         self, rows: np.ndarray, values: Tensor, env_mask: Tensor | None, columns: Columns, mirror: Tensor | None
     ) -> None:
-        cols = columns if isinstance(columns, slice) else self._numpy_columns(columns)
+        cols = columns if isinstance(columns, slice) else columns.numpy()
         if env_mask is None:
             rows[:, cols] = values.numpy()
             if mirror is not None:
@@ -188,10 +207,3 @@ class CpuEngine(Engine):
                 mirror_rows[ids, cols] = picked
             else:
                 mirror_rows[np.ix_(ids, cols)] = picked
-
-    def _numpy_columns(self, columns: Tensor) -> np.ndarray:
-        cached = self._columns.get(id(columns))
-        if cached is None:
-            cached = (columns, columns.numpy())  # keeping the tensor keeps its id unique
-            self._columns[id(columns)] = cached
-        return cached[1]

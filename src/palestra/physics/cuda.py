@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,18 @@ if TYPE_CHECKING:
     from palestra.sim import SimulationCfg
 
 _LOG = logging.getLogger(__name__)
+
+_FORCES = {"actuator_force", "qfrc_actuator", "qfrc_constraint", "cacc", "cfrc_int", "cfrc_ext"}
+
+_DERIVED = (
+    "body_subtreemass",
+    "dof_invweight0",
+    "body_invweight0",
+    "tendon_invweight0",
+    "tendon_length0",
+    "actuator_acc0",
+)
+_BOUNDS = ("geom_aabb", "geom_rbound")
 
 _OVERFLOW_SETTINGS = {
     "NEFC": "sim.njmax",
@@ -46,9 +59,8 @@ class CudaEngine(Engine):
         wp.init()
         self._wp_device = wp.device_from_torch(self.device)
         self.capacity = self._capacity(model, cfg)
-        self._model_names = {f for f in mjw.Model.__dataclass_fields__}
         with wp.ScopedDevice(self._wp_device):
-            self._m = mjw.put_model(model)
+            self._m = mjw.put_model(_without_autoreset_flag(model))
             self._m.opt.warn_overflow = 0  # it prints from kernels; overflow() counts instead
             if cfg.contact_sensor_maxmatch is not None:
                 self._m.opt.contact_sensor_maxmatch = cfg.contact_sensor_maxmatch
@@ -61,6 +73,7 @@ class CudaEngine(Engine):
         self._fields: dict[str, Tensor] = {}
         self._expanded: dict[str, Tensor] = {}
         self._overflow = wp.to_torch(self._d.overflow)
+        self._overflow_seen = torch.zeros_like(self._overflow)
         self._ray_buffers: dict[int, tuple[wp.array, wp.array, wp.array]] = {}
         self.version = 0
         self.ctrl = self.field("ctrl")
@@ -115,9 +128,16 @@ class CudaEngine(Engine):
         self.version += 1
 
     def reset(self, env_mask: Tensor | None = None) -> None:
+        self._overflow_seen |= self._overflow  # the engine clears the flags of the worlds that it resets
         with self._scope():
             mask = None if env_mask is None else wp.from_torch(env_mask)
             mjw.reset_data(self._m, self._d, mask)
+        for name in _FORCES & self._fields.keys():  # the engine leaves these until the next step; they may be NaN
+            forces = self._fields[name]
+            if env_mask is None:
+                forces.zero_()
+            else:
+                forces.masked_fill_(env_mask.view(-1, *([1] * (forces.dim() - 1))), 0.0)
         self.version += 1
 
     def model_field(self, name: str) -> Tensor:
@@ -142,9 +162,9 @@ class CudaEngine(Engine):
 
     def set_const(self, env_mask: Tensor | None = None) -> None:
         # All worlds are recomputed from their own values; for unchanged worlds the result is the same.
-        derived = ("body_subtreemass", "dof_invweight0", "body_invweight0", "tendon_invweight0", "tendon_length0")
+        derived = [*_DERIVED, *(_BOUNDS if "geom_size" in self._expanded else ())]
         for name in derived:
-            if getattr(self.model, name).size:
+            if wp.to_torch(getattr(self._m, name)).numel():
                 self.model_field(name)
         with self._scope():
             mjw.set_const(self._m, self._d)
@@ -175,10 +195,11 @@ class CudaEngine(Engine):
                 geom,
                 normal,
             )
-        return wp.to_torch(distance)
+        return wp.to_torch(distance).clone()
 
     def overflow(self) -> OverflowReport:
-        flags = self._overflow.cpu().numpy()
+        flags = (self._overflow_seen | self._overflow).cpu().numpy()
+        self._overflow_seen.zero_()
         self._overflow.zero_()
         report = OverflowReport()
         for bit, setting in _OVERFLOW_SETTINGS.items():
@@ -221,9 +242,9 @@ class CudaEngine(Engine):
             wp.copy(getattr(self._d, name), array)
         torch.cuda.synchronize(self.device)
         self._stream.wait_stream(torch.cuda.current_stream(self.device))
-        with wp.ScopedStream(wp.stream_from_torch(self._stream)):
-            with wp.ScopedCapture(force_module_load=False) as capture:
-                self._substeps(num_substeps)
+        stream = wp.ScopedStream(wp.stream_from_torch(self._stream))
+        with stream, wp.ScopedCapture(force_module_load=False) as capture:
+            self._substeps(num_substeps)
         torch.cuda.current_stream(self.device).wait_stream(self._stream)
         self._graphs[num_substeps] = capture.graph
         return capture.graph
@@ -241,3 +262,10 @@ def _masked_write(target: Tensor, values: Tensor, env_mask: Tensor | None, colum
         return
     mask = env_mask.view(-1, *([1] * (target.dim() - 1)))
     target[:, columns] = torch.where(mask, values.to(target.dtype), target[:, columns])
+
+
+def _without_autoreset_flag(model: mujoco.MjModel) -> mujoco.MjModel:
+    """The engine never resets a diverged world by itself, and refuses the flag that asks for that."""
+    copied = copy.copy(model)
+    copied.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+    return copied

@@ -5,7 +5,10 @@ from typing import Literal
 from palestra.config.configclass import configclass
 from palestra.errors import ConfigError, did_you_mean
 
-ACTIVATIONS = ("elu", "relu", "selu", "lrelu", "tanh", "sigmoid", "softplus", "gelu", "swish", "mish", "identity")
+ACTIVATIONS = (
+    "elu", "relu", "selu", "lrelu", "tanh", "sigmoid", "softplus", "gelu", "swish", "mish", "identity",
+)  # fmt: skip
+"""Names of the activations that a network may have."""
 
 
 @configclass
@@ -16,7 +19,7 @@ class ModelCfg:
     """Width of each hidden layer, for example ``[512, 256, 128]``."""
 
     activation: str = "elu"
-    """Activation after each hidden layer: one of ``elu relu selu lrelu tanh sigmoid softplus gelu swish mish identity``."""
+    """Activation after each hidden layer, one of ``ACTIVATIONS``."""
 
     obs_normalization: bool = False
     """Whether observations are centred and scaled by their running mean and standard deviation."""
@@ -33,8 +36,7 @@ class ModelCfg:
     def validate_config(self) -> None:
         if not self.hidden_dims or any(width < 1 for width in self.hidden_dims):
             raise ConfigError(f"hidden_dims is {self.hidden_dims}: give at least one width, each at least 1")
-        if self.activation not in ACTIVATIONS:
-            raise ConfigError(f"unknown activation {self.activation!r}: {did_you_mean(self.activation, ACTIVATIONS)}")
+        _one_of("activation", self.activation, ACTIVATIONS)
         _one_of("std_type", self.std_type, ("scalar", "log"))
         _positive("init_std", self.init_std)
 
@@ -68,16 +70,17 @@ class PPOAlgorithmCfg:
     """Adam's step size; with ``schedule="adaptive"`` only its value at the start."""
 
     schedule: Literal["adaptive", "fixed"] = "adaptive"
-    """``adaptive``: after each minibatch's forward pass the rate is divided by 1.5 when the KL divergence to the
-    rollout's policy exceeds twice ``desired_kl`` and multiplied by 1.5 when it is below half of it, within
-    [1e-5, 1e-2]. ``fixed``: the rate stays."""
+    """``adaptive``: after each minibatch's forward pass the rate is divided by 1.5 when the KL divergence to
+    the rollout's policy exceeds twice ``desired_kl`` and multiplied by 1.5 when it is below half of it,
+    within [1e-5, 1e-2]. ``fixed``: the rate stays."""
 
     desired_kl: float = 0.01
     """KL divergence (nats) that the adaptive schedule aims at."""
 
     kl_floor: float = 1.0e-10
-    """KL below which the adaptive schedule leaves the rate alone. On the first minibatch of an update the policy has
-    not moved and KL is zero up to rounding, so that a floor of 0 would raise the rate or not by chance."""
+    """KL below which the adaptive schedule leaves the rate alone. On the first minibatch of an update the
+    policy has not moved and KL is zero up to rounding, so that a floor of 0 would raise the rate or not by
+    chance."""
 
     max_grad_norm: float = 1.0
     """Largest norm of the gradient; applied to the actor and to the critic separately."""
@@ -89,9 +92,9 @@ class PPOAlgorithmCfg:
     """Normalise advantages over each minibatch instead of over the rollout."""
 
     time_out_bootstrap: Literal["value", "terminal_observation", "none"] = "value"
-    """Value of what follows an episode cut off by its time limit: ``value`` uses V of the observation before the
-    last step (RSL-RL's way), ``terminal_observation`` V of the true last observation, ``none`` counts a time-out as
-    an end."""
+    """Value of what follows an episode cut off by its time limit: ``value`` uses V of the observation before
+    the last step (RSL-RL's way), ``terminal_observation`` V of the true last observation, ``none`` counts a
+    time-out as an end."""
 
     def validate_config(self) -> None:
         for name in ("num_learning_epochs", "num_mini_batches", "clip_param", "learning_rate", "desired_kl"):
@@ -142,8 +145,8 @@ class PPORunnerCfg:
     """Regular expression for the checkpoint to resume from, inside the run's ``nn`` folder."""
 
     obs_groups: dict[str, list[str]] = {"actor": ["policy"], "critic": ["policy"]}
-    """Observation groups that the actor and the critic see, concatenated in this order. A critic that sees more than
-    the actor (``{"actor": ["policy"], "critic": ["critic"]}``) makes the training asymmetric."""
+    """Observation groups that the actor and the critic see, concatenated in this order. A critic that sees
+    more than the actor (``{"actor": ["policy"], "critic": ["critic"]}``) makes the training asymmetric."""
 
     clip_actions: float | None = None
     """Bound on what the environment receives: each action is clamped to ±``clip_actions``; None leaves it alone."""
@@ -171,13 +174,13 @@ class PPORunnerCfg:
             _one_of("obs_groups key", name, ("actor", "critic"))
         for name in ("actor", "critic"):
             if not self.obs_groups.get(name):
-                raise ConfigError(f"obs_groups has no groups for the {name}: give for example {{{name!r}: ['policy']}}")
+                raise ConfigError(f"obs_groups has no groups for the {name}: give for example ['policy']")
         if self.clip_actions is not None:
             _positive("clip_actions", self.clip_actions)
         if self.shared_trunk and self.obs_groups["actor"] != self.obs_groups["critic"]:
             raise ConfigError(
-                f"shared_trunk needs the same observation groups for both, not actor {self.obs_groups['actor']} "
-                f"and critic {self.obs_groups['critic']}"
+                "shared_trunk needs the same observation groups for both, "
+                f"not actor {self.obs_groups['actor']} and critic {self.obs_groups['critic']}"
             )
         if self.shared_trunk and self.actor.obs_normalization != self.critic.obs_normalization:
             raise ConfigError("shared_trunk needs the same obs_normalization for actor and critic")

@@ -12,7 +12,8 @@ Observations = dict[str, Tensor]
 class Environment(Protocol):
     """A batch of environments that step together and reset themselves.
 
-    What ``step_in_place`` returns are buffers that the next step overwrites; the learner copies what it keeps.
+    What ``step_in_place`` returns are buffers that the next step overwrites; the learner copies what it
+    keeps.
     """
 
     num_envs: int
@@ -35,8 +36,9 @@ class Environment(Protocol):
         """Step all environments with ``actions`` ``(num_envs, num_actions)``.
 
         Returns:
-            Observations (after the reset of what ended), rewards ``(num_envs,)``, ``terminated`` and ``time_outs``
-            ``(num_envs,)`` bool, and extras with ``"terminal_observation"``, the observations before the reset.
+            Observations (after the reset of what ended), rewards ``(num_envs,)``, ``terminated`` and
+            ``time_outs`` ``(num_envs,)`` bool, and extras with ``"terminal_observation"``, the observations
+            before the reset.
         """
         ...
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from palestra.rl.config import ModelCfg
 from palestra.rl.normalizer import EmpiricalNormalization
 
-# Where an activation can overwrite its input it does: the layer before it needs only its own input for the gradient,
-# and ELU's gradient then comes from its result, without a second exponential.
+# Where an activation can overwrite its input it does: the layer before it needs only its own input for the
+# gradient, and ELU's gradient then comes from its result, without a second exponential.
 _ACTIVATIONS: dict[str, nn.Module] = {
     "elu": nn.ELU(inplace=True),
     "relu": nn.ReLU(inplace=True),
@@ -82,7 +82,9 @@ class Gaussian(nn.Module):
 
 
 def log_prob(actions: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Return log N(a; μ, σ²) summed over the actions, ``(...,)`` for ``actions`` and ``mean`` ``(..., num_actions)``."""
+    """Return log N(a; μ, σ²) summed over the actions, ``(...,)`` for ``actions`` and ``mean`` ``(...,
+    num_actions)``.
+    """
     squared = ((actions - mean) / std).square().sum(dim=-1)
     return -0.5 * squared - std.log().sum() - 0.5 * mean.shape[-1] * math.log(2.0 * math.pi)
 

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 class EmpiricalNormalization(nn.Module):
     """Centre and scale observations by the mean and standard deviation of everything seen so far.
 
-    ``forward`` is ``(x - mean) / (std + eps)``, without clipping, as in RSL-RL. The buffers are only ever written in
-    place: a captured graph that reads them keeps reading the current values. Before the first ``update`` the
-    observations pass unchanged but for the factor ``1 / (1 + eps)``.
+    ``forward`` is ``(x - mean) / (std + eps)``, without clipping, as in RSL-RL. The buffers are only ever
+    written in place: a captured graph that reads them keeps reading the current values. Before the first
+    ``update`` the observations pass unchanged but for the factor ``1 / (1 + eps)``.
     """
 
     def __init__(self, width: int, eps: float = 1e-2) -> None:
@@ -47,7 +47,7 @@ class EmpiricalNormalization(nn.Module):
         """Merge the rows of ``x`` ``(rows, width)`` into the statistics (parallel variance, Chan et al. 1979)."""
         var_x, mean_x = torch.var_mean(x, dim=0, correction=0, keepdim=True)
         self.count += x.shape[0]
-        rate = x.shape[0] / self.count
+        rate = x.shape[0] / self.count.to(x.dtype)
         delta = mean_x - self._mean
         self._mean += rate * delta
         self._var += rate * (var_x - self._var + delta * (mean_x - self._mean))

@@ -1,8 +1,9 @@
 """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347) with RSL-RL's arithmetic.
 
-Read from the top: ``collect`` fills a rollout, ``compute_returns`` estimates advantages, ``update`` learns from them.
-Nothing here waits for the device and every buffer stays where it is, so that a rollout and an update can each be
-captured as one CUDA graph. Hyperparameters are 0-dim device tensors: changing one in place needs no new capture.
+Read from the top: ``collect`` fills a rollout, ``compute_returns`` estimates advantages, ``update`` learns
+from them. Nothing here waits for the device and every buffer stays where it is, so that a rollout and an
+update can each be captured as one CUDA graph. Hyperparameters are 0-dim device tensors: changing one in place
+needs no new capture.
 """
 
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from palestra.config.configclass import validate
 from palestra.errors import ConfigError, did_you_mean
 from palestra.rl.config import PPORunnerCfg
 from palestra.rl.environment import Environment, Observations
@@ -42,7 +44,8 @@ class PPO:
         dtype: float32, or float64 for comparisons of arithmetic.
 
     Raises:
-        ConfigError: ``cfg.obs_groups`` names a group that the environment does not have, or a setting is out of range.
+        ConfigError: ``cfg.obs_groups`` names a group that the environment does not have, or a setting is out
+        of range.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class PPO:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        cfg.validate("agent")
+        validate(cfg, "agent")
         self.cfg = cfg
         self.device = torch.device(device)
         self.dtype = dtype
@@ -76,11 +79,11 @@ class PPO:
             )
         self.rollout = ShuffledRollout(self.storage, cfg.algorithm.num_mini_batches, self.same_obs)
         self.noise = torch.zeros(num_envs, num_actions, device=self.device, dtype=dtype)
-        self.env_actions = torch.zeros(num_envs, num_actions, device=self.device)
+        self.env_actions = torch.zeros(num_envs, num_actions, device=self.device, dtype=torch.float32)
         self.metrics_sum = torch.zeros(len(LOSSES), device=self.device, dtype=dtype)
         self.finite = torch.ones(len(HEALTH), device=self.device, dtype=torch.bool)
 
-    # --- collecting ---------------------------------------------------------------------------------------------
+    # --- collecting ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def collect(self, env: Environment, obs: Observations) -> Observations:
@@ -102,7 +105,9 @@ class PPO:
         return obs
 
     def act(self, t: int) -> Tensor:
-        """Draw actions a ~ N(μ(s_t), σ²) for the stored observations of step ``t`` and return what the environment gets."""
+        """Draw actions a ~ N(μ(s_t), σ²) for the stored observations of step ``t`` and return what the
+        environment gets.
+        """
         s = self.storage
         s.mean[t].copy_(self.actor(s.observations_of("actor", t)))
         self.noise.normal_(generator=self.generator)
@@ -123,23 +128,21 @@ class PPO:
         rewards = s.rewards
         if algorithm.time_out_bootstrap != "none":
             cut_off = s.values[:-1] if algorithm.time_out_bootstrap == "value" else s.final_values
-            # A time-out ends the episode below; what would have followed is added to its last reward. The product
-            # is masked by where, since a value at a step that did not time out may be anything.
+            # A time-out ends the episode below; what would have followed is added to its last reward. The
+            # product is masked by where, since a value at a step that did not time out may be anything.
             rewards = rewards + torch.where(s.time_outs, self.gamma * cut_off, 0.0)
-        generalized_advantages(
-            rewards, s.values, s.terminated | s.time_outs, self.gamma, self.lam, out=s.advantages
-        )
+        generalized_advantages(rewards, s.values, s.terminated | s.time_outs, self.gamma, self.lam, out=s.advantages)
         torch.add(s.advantages, s.values[:-1], out=s.returns)
         if not algorithm.normalize_advantage_per_mini_batch:
             s.advantages.copy_(standardize(s.advantages))
 
-    # --- learning -----------------------------------------------------------------------------------------------
+    # --- learning -----------------------------------------------------------------------------------------------------
 
     def update(self) -> None:
         """Improve actor and critic on the rollout, then merge its observations into the normalisers.
 
-        The permutation is drawn once and serves all epochs. Losses are left summed in ``metrics_sum``, and whether
-        everything is finite in ``finite``.
+        The permutation is drawn once and serves all epochs. Losses are left summed in ``metrics_sum``, and
+        whether everything is finite in ``finite``.
         """
         self.rollout.gather(self.draw_permutation())
         self.actor.normalize_(self.rollout.actor_obs)
@@ -227,27 +230,38 @@ class PPO:
             s.rewards.sum(),
             sum((obs.sum() for obs in s.observations.values()), torch.zeros_like(self.gamma)),
             self.metrics_sum.sum(),
-            torch.stack(torch._foreach_norm(self.parameters)).sum(),
+            nn.utils.get_total_norm(self.parameters),
         )
         self.finite.copy_(torch.isfinite(torch.stack(sums)))
 
-    # --- metrics ------------------------------------------------------------------------------------------------
+    # --- metrics ------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def fetch_metrics(self) -> tuple[dict[str, float], list[str]]:
-        """Return the last update's metrics, and what in it was not finite; the only fetch from the device."""
+        """Return the last update's metrics, and which of ``HEALTH`` was not finite; the only fetch from the
+        device.
+
+        What comes from the environment goes first: where that is broken, losses and parameters are too.
+        """
         s, algorithm = self.storage, self.cfg.algorithm
-        names = [*LOSSES, "Loss/learning_rate", "Policy/mean_std", "Policy/explained_variance", "Train/mean_reward"]
+        names = [
+            *LOSSES,
+            "Loss/learning_rate",
+            "Policy/mean_std",
+            "Policy/explained_variance",
+            "Train/mean_reward",
+        ]
         unexplained = (s.returns - s.values[:-1]).var() / s.returns.var().clamp(min=1e-12)
         numbers = torch.cat((
             self.metrics_sum / (algorithm.num_learning_epochs * algorithm.num_mini_batches),
-            torch.stack((self.learning_rate.to(self.dtype), self.actor.std.mean(), 1.0 - unexplained, s.rewards.mean())),
+            torch.stack((self.learning_rate, self.actor.std.mean(), 1.0 - unexplained, s.rewards.mean())),
             self.finite.to(self.dtype),
         )).tolist()  # fmt: skip
         metrics = dict(zip(names, numbers, strict=False))
-        return metrics, [what for what, ok in zip(HEALTH, numbers[len(names) :], strict=True) if not ok]
+        broken = [what for what, ok in zip(HEALTH, numbers[len(names) :], strict=True) if not ok]
+        return metrics, [what for what in broken if what in HEALTH[:2]] or broken
 
-    # --- construction and state -----------------------------------------------------------------------------------
+    # --- construction and state ---------------------------------------------------------------------------------------
 
     def _build_models(self, obs_dims: dict[str, int]) -> None:
         """Make the networks on the host from ``cfg.seed``, so that all devices start from the same weights."""
@@ -304,14 +318,19 @@ class PPO:
         Args:
             state: what ``state_dict`` returned.
             parts: any of ``actor``, ``critic``, ``optimizer`` (with the learning rate), ``rng``.
+
+        Raises:
+            ConfigError: the saved networks have other shapes; nothing has been restored then.
         """
         for part in parts:
             if part not in STATE_PARTS:
                 raise ConfigError(f"no part {part!r} in a learner's state: {did_you_mean(part, STATE_PARTS)}")
-        if "actor" in parts:
-            self.actor.load_state_dict(state["actor_state_dict"])
-        if "critic" in parts:
-            self.critic.load_state_dict(state["critic_state_dict"])
+        networks = {"actor": self.actor, "critic": self.critic}
+        wanted = [name for name in networks if name in parts]
+        for name in wanted:
+            check_shapes(name, networks[name], state[f"{name}_state_dict"])
+        for name in wanted:
+            networks[name].load_state_dict(state[f"{name}_state_dict"])
         if "optimizer" in parts:
             self._load_optimizer(state["optimizer_state_dict"])
         if "rng" in parts and state["generator_state"].shape == self.generator.get_state().shape:
@@ -364,8 +383,23 @@ def standardize(x: Tensor) -> Tensor:
 def clip_gradients(parameters: list[nn.Parameter], max_norm: Tensor) -> None:
     """Scale the gradients of ``parameters`` so that their common norm is at most ``max_norm``, without a host sync."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp(max=1.0))
+    norm = nn.utils.get_total_norm(gradients)
+    factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+    torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def check_shapes(name: str, network: nn.Module, saved: dict[str, Tensor]) -> None:
+    """Compare saved tensors with those of a network.
+
+    Raises:
+        ConfigError: names the first tensor that differs.
+    """
+    here = network.state_dict()
+    for key in [*here, *saved]:
+        shapes = [tuple(tensors[key].shape) if key in tensors else None for tensors in (saved, here)]
+        if shapes[0] != shapes[1]:
+            was, now = ("nothing" if shape is None else f"shape {shape}" for shape in shapes)
+            raise ConfigError(f"{name}.{key} has {was} in the checkpoint and {now} in the configured networks")
 
 
 def obs_width(model: str, groups: list[str], observation_dims: dict[str, int]) -> int:
@@ -377,7 +411,7 @@ def obs_width(model: str, groups: list[str], observation_dims: dict[str, int]) -
     for name in groups:
         if name not in observation_dims:
             raise ConfigError(
-                f"obs_groups[{model!r}] names the observation group {name!r}, which the environment does not have: "
-                f"{did_you_mean(name, observation_dims)}"
+                f"obs_groups[{model!r}] names the observation group {name!r}, which the environment "
+                f"does not have: {did_you_mean(name, observation_dims)}"
             )
     return sum(observation_dims[name] for name in groups)

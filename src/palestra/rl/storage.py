@@ -1,4 +1,6 @@
-"""The rollout: preallocated buffers for what was seen, done and received, and the shuffled copy that is learned from."""
+"""The rollout: preallocated buffers for what was seen, done and received, and the shuffled copy that is
+learned from.
+"""
 
 from typing import NamedTuple
 
@@ -32,8 +34,8 @@ class MiniBatch(NamedTuple):
 class RolloutStorage:
     """Buffers for T steps of N environments; index ``[t]`` is a step, ``(N, ...)``.
 
-    Nothing here is ever rebound: a captured graph may read and write every tensor. Observations and values have a
-    row T for the state after the last step.
+    Nothing here is ever rebound: a captured graph may read and write every tensor. Observations and values
+    have a row T for the state after the last step.
     """
 
     def __init__(
@@ -95,7 +97,8 @@ def concatenate(obs: Observations, groups: list[str]) -> Tensor:
 
 
 class ShuffledRollout:
-    """A copy of the rollout in random order, gathered once an update, since all epochs use the same permutation.
+    """A copy of the rollout in random order, gathered once an update, since all epochs use the same
+    permutation.
 
     Minibatches are then slices of it, and each row is gathered and normalised once instead of once per epoch.
     """
@@ -107,7 +110,7 @@ class ShuffledRollout:
         self.rows = rows // num_mini_batches * num_mini_batches
 
         def like(source: Tensor) -> Tensor:
-            return source.new_empty(self.rows, *source.shape[1:])
+            return source.new_zeros(self.rows, *source.shape[1:])
 
         sources = self._sources()
         self.actor_obs = like(sources.actor_obs)

@@ -25,7 +25,7 @@ from palestra.sensors import (
     SensorBase,
     SensorBaseCfg,
 )
-from palestra.sim import SimulationCfg
+from palestra.sim import DomeLightCfg, SimulationCfg
 
 _SENSORS: dict[type[SensorBaseCfg], type[SensorBase]] = {
     ContactSensorCfg: ContactSensor,
@@ -159,15 +159,23 @@ class InteractiveScene:
         elif isinstance(cfg, AssetBaseCfg):
             self.extras[name] = cfg
         elif isinstance(cfg, SensorBaseCfg):
-            self.sensors[name] = next(sensor for kind, sensor in _SENSORS.items() if isinstance(cfg, kind))(cfg)
+            self.sensors[name] = self._sensor_class(name, cfg)(cfg)
         else:
             raise ConfigError(f"scene.{name} is a {type(cfg).__name__}; it must be an asset or sensor configuration")
+
+    @staticmethod
+    def _sensor_class(name: str, cfg: SensorBaseCfg) -> type[SensorBase]:
+        for kind, sensor in _SENSORS.items():
+            if isinstance(cfg, kind):
+                return sensor
+        allowed = ", ".join(kind.__name__ for kind in _SENSORS)
+        raise ConfigError(f"scene.{name} is a {type(cfg).__name__}; sensors are {allowed}")
 
     def _place_static(self, name: str, cfg: AssetBaseCfg) -> None:
         if cfg.spawn is None:
             return
         spec = cfg.spawn.build(name)
         frame = self.spec.worldbody.add_frame(pos=list(cfg.init_state.pos), quat=list(cfg.init_state.rot))
-        if hasattr(cfg.spawn, "intensity"):
+        if isinstance(cfg.spawn, DomeLightCfg):
             self.spec.visual.headlight.ambient = spec.visual.headlight.ambient
         self.spec.attach(spec, prefix=f"{name}/", frame=frame)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING
-
-from palestra.config.configclass import configclass
+from palestra.config.configclass import MISSING, configclass
 
 
 @configclass

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING
 
 import mujoco
 import torch
 from torch import Tensor
 
 from palestra.assets.asset import Asset
-from palestra.config.configclass import configclass
+from palestra.config.configclass import MISSING, configclass
+from palestra.errors import ConfigError
 from palestra.physics import Engine
 from palestra.sensors.sensor_base import SensorBase, SensorBaseCfg, spec_names
 from palestra.utils.lazy import once_per_state
@@ -123,7 +123,10 @@ class FrameTransformer(SensorBase):
     data: FrameTransformerData
 
     def edit_scene(self, scene: mujoco.MjSpec, assets: Mapping[str, Asset]) -> None:
-        self._source_body = self._bodies(scene, assets, self.cfg.prim_path)[0]
+        sources = self._bodies(scene, assets, self.cfg.prim_path)
+        if len(sources) > 1:
+            raise ConfigError(f"sensor {self.name!r}: the source is one body; prim_path matches {', '.join(sources)}")
+        self._source_body = sources[0]
         self._frames: list[tuple[str, str, OffsetCfg]] = []
         for frame in self.cfg.target_frames:
             for body in self._bodies(scene, assets, frame.prim_path):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from palestra.assets.asset import Asset
 from palestra.config.configclass import configclass
+from palestra.errors import ConfigError
 from palestra.physics import Engine
 from palestra.sensors.frame_transformer import OffsetCfg
 from palestra.sensors.sensor_base import SensorBase, SensorBaseCfg, sensor_slice, spec_names
@@ -35,6 +36,7 @@ class ImuData:
         gravity = torch.as_tensor(engine.model.opt.gravity, dtype=torch.float32, device=engine.device)
         self._gravity = torch.nn.functional.normalize(gravity, dim=0).repeat(engine.num_envs, 1)
         self._last_ang_vel = torch.zeros(engine.num_envs, 3, device=engine.device)
+        self._restarted = torch.zeros(engine.num_envs, 1, dtype=torch.bool, device=engine.device)
         self._step_dt = 0.0
 
     def _read(self, what: str) -> Tensor:
@@ -75,7 +77,7 @@ class ImuData:
         """Mean angular acceleration over the last control step (rad/s²), ``(num_envs, 3)``."""
         if not self._step_dt:
             return torch.zeros_like(self._last_ang_vel)
-        return (self.ang_vel_b - self._last_ang_vel) / self._step_dt
+        return torch.where(self._restarted, 0.0, (self.ang_vel_b - self._last_ang_vel) / self._step_dt)
 
 
 class Imu(SensorBase):
@@ -88,6 +90,8 @@ class Imu(SensorBase):
         asset, expression = self._target(assets, self.cfg.prim_path)
         where = f"sensor {self.name!r}, bodies of {asset.name!r}"
         _, names = resolve_matching_names(expression, spec_names(scene, asset.prefix, "bodies"), where=where)
+        if len(names) > 1:
+            raise ConfigError(f"{where}: an IMU sits on one body; {expression!r} matches {', '.join(names)}")
         site = scene.body(asset.prefix + names[0]).add_site(
             name=f"{self.name}/site", pos=list(self.cfg.offset.pos), quat=list(self.cfg.offset.rot), group=5
         )
@@ -103,10 +107,16 @@ class Imu(SensorBase):
 
     def bind(self, engine: Engine, assets: Mapping[str, Asset]) -> None:
         super().bind(engine, assets)
+        engine.field("sensordata")  # registered, so that the first step fills it
         names = ("gyro", "acc", "vel", "quat", "pos")
         self.data = ImuData(engine, {what: sensor_slice(engine, f"{self.name}/{what}") for what in names})
 
     def begin_step(self, dt: float) -> None:
         """Remember the rate at the start of a control step."""
         self.data._step_dt = dt
+        self.data._restarted.zero_()
         self.data._last_ang_vel.copy_(self.data.ang_vel_b)
+
+    def reset(self, env_mask: Tensor) -> None:
+        """Report no angular acceleration until the next step: the state jumps."""
+        self.data._restarted |= env_mask.unsqueeze(-1)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import MISSING
 
 import mujoco
 from torch import Tensor
 
 from palestra.assets.asset import Asset
-from palestra.config.configclass import configclass
+from palestra.config.configclass import MISSING, configclass
 from palestra.errors import ConfigError, did_you_mean
 from palestra.physics import Engine
+
+_ENV_PREFIX = re.compile(r"^(\{ENV_REGEX_NS\}|/World/envs/env_[^/]*)/")
 
 
 @configclass
@@ -65,12 +67,19 @@ class SensorBase:
 
     def _target(self, assets: Mapping[str, Asset], path: str) -> tuple[Asset, str]:
         """Split a path into its asset and its body expression."""
-        parts = path.replace("{ENV_REGEX_NS}/", "").strip("/").split("/")
+        parts = _ENV_PREFIX.sub("", path).strip("/").split("/")
         key = parts[0].lower()
-        for name, asset in assets.items():
-            if key in (name.lower(), asset.cfg.prim_path.rsplit("/", 1)[-1].lower()):
-                return asset, "/".join(parts[1:]) or ".*"
-        raise ConfigError(f"sensor {self.name!r}: no asset {parts[0]!r} in {path!r}; {did_you_mean(parts[0], assets)}")
+        found = [n for n in assets if n.lower() == key]
+        found = found or [n for n, a in assets.items() if a.cfg.prim_path.rsplit("/", 1)[-1].lower() == key]
+        if not found:
+            hint = did_you_mean(parts[0], assets)
+            raise ConfigError(f"sensor {self.name!r}: no asset {parts[0]!r} in {path!r}; {hint}")
+        if len(found) > 1:
+            raise ConfigError(
+                f"sensor {self.name!r}: {parts[0]!r} in {path!r} may be {' or '.join(map(repr, found))}; "
+                f"write the asset's name in the scene, e.g. '{found[0]}/{'/'.join(parts[1:])}'"
+            )
+        return assets[found[0]], "/".join(parts[1:]) or ".*"
 
 
 def spec_names(scene: mujoco.MjSpec, prefix: str, kind: str) -> list[str]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING
 from pathlib import Path
 
 import mujoco
 
-from palestra.config.configclass import configclass
+from palestra.config.configclass import MISSING, configclass
 from palestra.errors import ConfigError
 
 

@@ -153,9 +153,7 @@ class DelayBuffer:
         """
         if isinstance(time_lag, int):
             if not 0 <= time_lag <= self._history_length:
-                raise ConfigError(
-                    f"DelayBuffer: time lag is {time_lag}; allowed: 0 to {self._history_length}"
-                )
+                raise ConfigError(f"DelayBuffer: time lag is {time_lag}; allowed: 0 to {self._history_length}")
             lags = torch.full_like(self._time_lags, time_lag)
         else:
             lags = time_lag.to(torch.int64).clamp(0, self._history_length)

@@ -311,16 +311,12 @@ def default_orientation(num: int, device: torch.device | str) -> Tensor:
     return quat
 
 
-def random_orientation(
-    num: int, device: torch.device | str, generator: torch.Generator | None = None
-) -> Tensor:
+def random_orientation(num: int, device: torch.device | str, generator: torch.Generator | None = None) -> Tensor:
     """Return ``num`` quaternions uniform over all rotations, shape ``(num, 4)``."""
     return normalize(torch.randn(num, 4, device=device, generator=generator))
 
 
-def random_yaw_orientation(
-    num: int, device: torch.device | str, generator: torch.Generator | None = None
-) -> Tensor:
+def random_yaw_orientation(num: int, device: torch.device | str, generator: torch.Generator | None = None) -> Tensor:
     """Return ``num`` quaternions uniform over the turns about the vertical axis, shape ``(num, 4)``."""
     half = sample_uniform(-0.5 * math.pi, 0.5 * math.pi, num, device, generator)
     zero = torch.zeros_like(half)

@@ -1,20 +1,19 @@
 """Modifiers: operations on an observation before noise, clip and scale.
 
 A modifier is a function ``func(data, **params)``, or a class with memory that is built as
-``func(cfg, data_dim, device)`` and then called with the data; ``data_dim`` is ``(num_envs, *shape)``.
+``class_type(cfg, data_dim, device)`` and then called with the data; ``data_dim`` is ``(num_envs, *shape)``.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import MISSING
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from palestra.config.configclass import configclass
+from palestra.config.configclass import MISSING, configclass
 from palestra.errors import ConfigError
 
 
@@ -36,7 +35,7 @@ def bias(data: Tensor, value: float | Tensor) -> Tensor:
 class ModifierBase(ABC):
     """A modifier with memory."""
 
-    def __init__(self, cfg: ModifierCfg, data_dim: tuple[int, ...], device: torch.device | str) -> None:
+    def __init__(self, cfg: StatefulModifierCfg, data_dim: tuple[int, ...], device: torch.device | str) -> None:
         self._cfg = cfg
         self._data_dim = data_dim
         self._device = device
@@ -46,8 +45,13 @@ class ModifierBase(ABC):
         """Forget the past of the masked environments (``None``: of all)."""
 
     @abstractmethod
-    def __call__(self, data: Tensor) -> Tensor:
-        """Return the modified data, in its shape ``(num_envs, *shape)``."""
+    def __call__(self, data: Tensor, push: bool = True) -> Tensor:
+        """Return the modified data.
+
+        Args:
+            data: the present value, ``(num_envs, *shape)``.
+            push: whether to remember it; off for a look at a state that is about to be reset.
+        """
 
     def _rows(self, env_mask: Tensor, dims: int) -> Tensor:
         return env_mask.view(-1, *[1] * (dims - 1))
@@ -66,9 +70,7 @@ class DigitalFilter(ModifierBase):
     def __init__(self, cfg: DigitalFilterCfg, data_dim: tuple[int, ...], device: torch.device | str) -> None:
         super().__init__(cfg, data_dim, device)
         if not cfg.A or not cfg.B:
-            raise ConfigError(
-                "DigitalFilter: A and B need at least one coefficient each (A=[0.0] for no feedback)"
-            )
+            raise ConfigError("DigitalFilter: A and B need at least one coefficient each (A=[0.0] for no feedback)")
         self._a = torch.tensor(cfg.A, dtype=torch.float32, device=device)
         self._b = torch.tensor(cfg.B, dtype=torch.float32, device=device)
         # Newest first along the last dimension, in the order of the coefficients.
@@ -82,15 +84,17 @@ class DigitalFilter(ModifierBase):
             else:
                 memory.masked_fill_(self._rows(env_mask, memory.dim()), 0.0)
 
-    def __call__(self, data: Tensor) -> Tensor:
-        self._push(self._inputs, data)
-        filtered = self._inputs @ self._b - self._outputs @ self._a
-        self._push(self._outputs, filtered)
+    def __call__(self, data: Tensor, push: bool = True) -> Tensor:
+        inputs = self._shifted(self._inputs, data)
+        filtered = inputs @ self._b - self._outputs @ self._a
+        if push:
+            self._inputs.copy_(inputs)
+            self._outputs.copy_(self._shifted(self._outputs, filtered))
         return filtered
 
     @staticmethod
-    def _push(memory: Tensor, newest: Tensor) -> None:
-        memory.copy_(torch.cat((newest.unsqueeze(-1), memory[..., :-1]), dim=-1))
+    def _shifted(memory: Tensor, newest: Tensor) -> Tensor:
+        return torch.cat((newest.unsqueeze(-1), memory[..., :-1]), dim=-1)
 
 
 class Integrator(ModifierBase):
@@ -110,28 +114,38 @@ class Integrator(ModifierBase):
             else:
                 memory.masked_fill_(self._rows(env_mask, memory.dim()), 0.0)
 
-    def __call__(self, data: Tensor) -> Tensor:
-        self._integral.add_(data + self._previous, alpha=0.5 * self._cfg.dt)
-        self._previous.copy_(data)
-        return self._integral.clone()
+    def __call__(self, data: Tensor, push: bool = True) -> Tensor:
+        integral = torch.add(self._integral, data + self._previous, alpha=0.5 * self._cfg.dt)
+        if push:
+            self._integral.copy_(integral)
+            self._previous.copy_(data)
+        return integral
 
 
 @configclass
 class ModifierCfg:
-    """One modifier of an observation term, e.g. ``ModifierCfg(func=scale, params={"multiplier": 2.0})``."""
+    """A function as modifier, e.g. ``ModifierCfg(func=scale, params={"multiplier": 2.0})``."""
 
-    func: Callable[..., Any] = MISSING
-    """Function ``(data, **params) -> Tensor``, or a subclass of ``ModifierBase``."""
+    func: Callable[..., Tensor] = MISSING
+    """Function ``(data, **params) -> Tensor``."""
 
     params: dict[str, Any] = {}
-    """Arguments of a function modifier."""
+    """Arguments of the function."""
 
 
 @configclass
-class DigitalFilterCfg(ModifierCfg):
+class StatefulModifierCfg:
+    """A modifier with memory."""
+
+    class_type: type[ModifierBase] = MISSING
+    """Class of the modifier, called as ``class_type(cfg, data_dim, device)``."""
+
+
+@configclass
+class DigitalFilterCfg(StatefulModifierCfg):
     """Linear filter with feed-forward and feedback coefficients."""
 
-    func: Callable[..., Any] = DigitalFilter
+    class_type: type[ModifierBase] = DigitalFilter
 
     A: list[float] = MISSING
     """Coefficients of the past outputs, the newest first."""
@@ -141,10 +155,10 @@ class DigitalFilterCfg(ModifierCfg):
 
 
 @configclass
-class IntegratorCfg(ModifierCfg):
+class IntegratorCfg(StatefulModifierCfg):
     """Integral of the signal."""
 
-    func: Callable[..., Any] = Integrator
+    class_type: type[ModifierBase] = Integrator
 
     dt: float = MISSING
     """Time between two values (s)."""

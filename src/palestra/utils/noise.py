@@ -7,13 +7,12 @@ environment's noise does not depend on how many others there are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from palestra.config.configclass import configclass
+from palestra.config.configclass import MISSING, configclass
 from palestra.errors import ConfigError
 
 Operation = Literal["add", "scale", "abs"]
@@ -109,27 +108,33 @@ AdditiveGaussianNoiseCfg = GaussianNoiseCfg
 
 
 class NoiseModel:
-    """Noise that one configuration describes, with a ``reset`` for subclasses that remember something."""
+    """Noise that one configuration describes, with a ``reset`` for subclasses that remember something.
 
-    def __init__(
-        self, noise_model_cfg: NoiseModelCfg, num_envs: int, device: torch.device | str, rng: RandomStream
-    ) -> None:
+    Args:
+        noise_model_cfg: configuration.
+        num_envs: number of environments.
+        device: where the noise is made.
+        width: number of entries of the data.
+    """
+
+    def __init__(self, noise_model_cfg: NoiseModelCfg, num_envs: int, device: torch.device | str, width: int) -> None:
         self._noise_model_cfg = noise_model_cfg
-        self._num_envs = num_envs
-        self._device = device
-        self._rng = rng
 
-    def reset(self, env_mask: Tensor | None = None) -> None:
-        """Start a new episode in the masked environments (``None``: in all)."""
+    def reset(self, env_mask: Tensor, rng: RandomStream) -> None:
+        """Start a new episode in the masked environments."""
 
-    def __call__(self, data: Tensor) -> Tensor:
-        """Return noisy data of shape ``(num_envs, ...)``."""
+    def __call__(self, data: Tensor, rng: RandomStream) -> Tensor:
+        """Return noisy data, ``(num_envs, width)``."""
         cfg = self._noise_model_cfg.noise_cfg
-        return cfg.func(data, cfg, self._rng)
+        return cfg.func(data, cfg, rng)
 
 
 class NoiseModelWithAdditiveBias(NoiseModel):
-    """Noise plus a bias that is drawn once an episode, like the offset of an uncalibrated encoder."""
+    """Noise plus a bias that is drawn once an episode, like the offset of an uncalibrated encoder.
+
+    Attributes:
+        bias: the bias of this episode, ``(num_envs, width)`` or ``(num_envs, 1)``; 0 before a reset.
+    """
 
     _noise_model_cfg: NoiseModelWithAdditiveBiasCfg
 
@@ -138,33 +143,20 @@ class NoiseModelWithAdditiveBias(NoiseModel):
         noise_model_cfg: NoiseModelWithAdditiveBiasCfg,
         num_envs: int,
         device: torch.device | str,
-        rng: RandomStream,
+        width: int,
     ) -> None:
-        super().__init__(noise_model_cfg, num_envs, device, rng)
-        self._bias: Tensor | None = None
+        super().__init__(noise_model_cfg, num_envs, device, width)
+        columns = width if noise_model_cfg.sample_bias_per_component else 1
+        self.bias = torch.zeros(num_envs, columns, device=device)
 
-    @property
-    def bias(self) -> Tensor | None:
-        """The bias of this episode (last dimension 1 when shared); None before the first call."""
-        return self._bias
-
-    def reset(self, env_mask: Tensor | None = None) -> None:
+    def reset(self, env_mask: Tensor, rng: RandomStream) -> None:
         """Draw a new bias in the masked environments."""
-        if self._bias is None:
-            return  # the first call draws for all
         cfg = self._noise_model_cfg.bias_noise_cfg
-        fresh = cfg.func(torch.zeros_like(self._bias), cfg, self._rng)
-        if env_mask is not None:
-            mask = env_mask.view(-1, *[1] * (fresh.dim() - 1))
-            fresh = torch.where(mask, fresh, self._bias)
-        self._bias.copy_(fresh)
+        fresh = cfg.func(torch.zeros_like(self.bias), cfg, rng)
+        self.bias.copy_(torch.where(env_mask.unsqueeze(-1), fresh, self.bias))
 
-    def __call__(self, data: Tensor) -> Tensor:
-        if self._bias is None:
-            width = data.shape[-1] if self._noise_model_cfg.sample_bias_per_component else 1
-            self._bias = torch.zeros(*data.shape[:-1], width, device=data.device)
-            self.reset()
-        return super().__call__(data) + self._bias
+    def __call__(self, data: Tensor, rng: RandomStream) -> Tensor:
+        return super().__call__(data, rng) + self.bias
 
 
 @configclass
@@ -172,7 +164,7 @@ class NoiseModelCfg:
     """A noise model: what to draw, and the class that draws it."""
 
     class_type: type[NoiseModel] = NoiseModel
-    """Class of the model, called as ``class_type(cfg, num_envs, device, rng)``."""
+    """Class of the model, called as ``class_type(cfg, num_envs, device, width)``."""
 
     noise_cfg: NoiseCfg = MISSING
     """Noise of every call."""

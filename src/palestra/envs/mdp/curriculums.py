@@ -36,7 +36,8 @@ def modify_reward_weight(
     """
     manager = env.reward_manager
     present = manager.get_weight(term_name)
-    manager.set_weight(term_name, torch.where(env.common_step_counter > num_steps, weight, present))
+    reached = torch.gt(env.common_step_counter, num_steps)
+    manager.set_weight(term_name, torch.where(reached, weight, present))
     return present
 
 
@@ -150,15 +151,11 @@ class _Target:
         cfg = manager.get_term_cfg(name)
         return cfg, lambda: manager.set_term_cfg(name, cfg), rest[1:]
 
-    def _command(
-        self, env: ManagerBasedRLEnv, rest: list[str]
-    ) -> tuple[object, Callable[[], None], list[str]]:
+    def _command(self, env: ManagerBasedRLEnv, rest: list[str]) -> tuple[object, Callable[[], None], list[str]]:
         term = env.command_manager.get_term(self._next(rest, "a term"))
         return term.cfg, getattr(term, "apply_cfg", lambda: None), rest[1:]
 
-    def _observation(
-        self, env: ManagerBasedRLEnv, rest: list[str]
-    ) -> tuple[object, Callable[[], None], list[str]]:
+    def _observation(self, env: ManagerBasedRLEnv, rest: list[str]) -> tuple[object, Callable[[], None], list[str]]:
         group = self._next(rest, "a group and a term")
         groups = env.observation_manager.active_terms
         if group not in groups:

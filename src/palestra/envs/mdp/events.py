@@ -20,7 +20,7 @@ from palestra.managers import SceneEntityCfg
 from palestra.utils.math import quat_from_euler_xyz, quat_mul
 
 if TYPE_CHECKING:
-    from palestra.envs.manager_based import ManagerBasedEnv
+    from palestra.envs.base import BaseEnv
 
 __all__ = [
     "push_by_setting_velocity",
@@ -35,7 +35,7 @@ Range = tuple[float, float]
 _AXES = ("x", "y", "z", "roll", "pitch", "yaw")
 
 
-def reset_scene_to_default(env: ManagerBasedEnv, env_mask: Tensor, reset_joint_targets: bool = False) -> None:
+def reset_scene_to_default(env: BaseEnv, env_mask: Tensor, reset_joint_targets: bool = False) -> None:
     """Put every asset of the scene into its default state.
 
     Args:
@@ -52,7 +52,7 @@ def reset_scene_to_default(env: ManagerBasedEnv, env_mask: Tensor, reset_joint_t
 
 
 def reset_root_state_uniform(
-    env: ManagerBasedEnv,
+    env: BaseEnv,
     env_mask: Tensor,
     pose_range: Mapping[str, Range],
     velocity_range: Mapping[str, Range],
@@ -78,7 +78,7 @@ def reset_root_state_uniform(
 
 
 def reset_joints_by_scale(
-    env: ManagerBasedEnv,
+    env: BaseEnv,
     env_mask: Tensor,
     position_range: Range,
     velocity_range: Range,
@@ -102,7 +102,7 @@ def reset_joints_by_scale(
 
 
 def reset_joints_by_offset(
-    env: ManagerBasedEnv,
+    env: BaseEnv,
     env_mask: Tensor,
     position_range: Range,
     velocity_range: Range,
@@ -126,7 +126,7 @@ def reset_joints_by_offset(
 
 
 def push_by_setting_velocity(
-    env: ManagerBasedEnv,
+    env: BaseEnv,
     env_mask: Tensor,
     velocity_range: Mapping[str, Range],
     asset_cfg: SceneEntityCfg = SceneEntityCfg("robot"),
@@ -145,7 +145,7 @@ def push_by_setting_velocity(
 
 
 def _write_joints(
-    env: ManagerBasedEnv, env_mask: Tensor, position: Tensor, velocity: Tensor, asset_cfg: SceneEntityCfg
+    env: BaseEnv, env_mask: Tensor, position: Tensor, velocity: Tensor, asset_cfg: SceneEntityCfg
 ) -> None:
     asset = entity(env, asset_cfg.name, Articulation)
     low, high = asset.data.soft_joint_pos_limits[:, asset_cfg.joint_ids].unbind(dim=-1)
@@ -155,7 +155,7 @@ def _write_joints(
     )
 
 
-def _draw(env: ManagerBasedEnv, ranges: Mapping[str, Range], what: str) -> Tensor:
+def _draw(env: BaseEnv, ranges: Mapping[str, Range], what: str) -> Tensor:
     """Draw six numbers an environment, ``(num_envs, 6)``; zero on an axis without a range."""
     low, high = _bounds(tuple(ranges.items()), what, env.device)
     return env.rng.uniform(low, high, (len(_AXES),))

@@ -26,7 +26,7 @@ Kind = Literal["xyz", "joints", "body_poses", "actions", "command"]
 Term = TypeVar("Term", bound=Callable[..., Tensor])
 
 _POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
-_POSE_UNITS = ("m", "m", "m", "1", "1", "1", "1")
+_POSE_UNITS: tuple[str, ...] = ("m", "m", "m", "1", "1", "1", "1")
 _SLIDE_UNITS = {"rad": "m", "rad/s": "m/s", "N·m": "N"}
 
 
@@ -35,7 +35,7 @@ class ObservationIO:
     """Meaning of an observation, as far as the term itself knows it."""
 
     units: str | tuple[str, ...]
-    """Unit of all entries or of each; ``"1"`` is none. For a slide joint, of a hinge (``rad`` stands for m)."""
+    """Unit of all entries or of each; ``"1"`` is none. Where it differs, that of a hinge (rad, not m)."""
 
     frame: str
     """``"world"``, ``"base"``, ``"sensor"`` or ``"joint"``; empty where there is none."""
@@ -54,9 +54,7 @@ class EntryIO:
     frame: str
 
 
-def observation_io(
-    units: str | tuple[str, ...], frame: str, entries: Kind | tuple[str, ...]
-) -> Callable[[Term], Term]:
+def observation_io(units: str | tuple[str, ...], frame: str, entries: Kind | tuple[str, ...]) -> Callable[[Term], Term]:
     """Attach an :class:`ObservationIO` to an observation function, as its attribute ``io``."""
 
     def attach(term: Term) -> Term:
@@ -77,12 +75,11 @@ def describe_observation(
         params: its resolved parameters, defaults included.
         width: number of entries; a term without ``io`` gets their indices as names and empty units.
     """
-    io: ObservationIO | None = getattr(func, "io", None)
-    if io is None:
-        return [EntryIO(str(i), "", "") for i in range(width)]
+    unknown = ObservationIO("", "", tuple(str(i) for i in range(width)))
+    io: ObservationIO = getattr(func, "io", unknown)
     if io.entries == "command":
         command = env.command_manager.get_term(params["command_name"])  # type: ignore[attr-defined]
-        io = getattr(command, "io", None) or ObservationIO("", "", tuple(str(i) for i in range(width)))
+        io = getattr(command, "io", unknown)
     names, units = _names_and_units(env, io, params)
     return [EntryIO(name, unit, io.frame) for name, unit in zip(names, units, strict=True)]
 
@@ -94,9 +91,7 @@ def joint_units(env: BaseEnv, asset: Articulation, names: Sequence[str], units: 
     return [_SLIDE_UNITS.get(units, units) if slide else units for slide in slides]
 
 
-def _names_and_units(
-    env: BaseEnv, io: ObservationIO, params: Mapping[str, Any]
-) -> tuple[list[str], list[str]]:
+def _names_and_units(env: BaseEnv, io: ObservationIO, params: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     units = io.units
     if io.entries == "joints":
         asset = entity(env, params["asset_cfg"].name, Articulation)
@@ -119,9 +114,7 @@ def _names_and_units(
 def _action_names(env: BaseEnv, action_name: str | None) -> list[str]:
     manager = env.action_manager  # type: ignore[attr-defined]
     terms = manager.active_terms if action_name is None else [action_name]
-    return [
-        f"{term}/{entry}" for term in terms for entry in manager.get_term(term).io_descriptor()["entries"]
-    ]
+    return [f"{term}/{entry}" for term in terms for entry in manager.get_term(term).io_descriptor()["entries"]]
 
 
 def _selected(names: Sequence[str], ids: slice | Sequence[int] | Tensor) -> list[str]:

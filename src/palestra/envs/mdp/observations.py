@@ -19,6 +19,7 @@ from palestra.sensors import Imu
 from palestra.utils.math import quat_unique, scale_transform
 
 if TYPE_CHECKING:
+    from palestra.envs.base import BaseEnv
     from palestra.envs.manager_based import ManagerBasedEnv, ManagerBasedRLEnv
 
 __all__ = [
@@ -45,38 +46,38 @@ __all__ = [
 
 
 @observation_io(units="m", frame="world", entries=("z",))
-def base_pos_z(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+def base_pos_z(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
     """Height of the root above the world's origin (m), ``(num_envs, 1)``."""
     return entity(env, asset_cfg.name, RootWriter).data.root_pos_w[:, 2:3]
 
 
 @observation_io(units="m/s", frame="base", entries="xyz")
-def base_lin_vel(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+def base_lin_vel(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
     """Linear velocity of the root in its own frame (m/s), ``(num_envs, 3)``."""
     return entity(env, asset_cfg.name, RootWriter).data.root_lin_vel_b
 
 
 @observation_io(units="rad/s", frame="base", entries="xyz")
-def base_ang_vel(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+def base_ang_vel(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
     """Angular velocity of the root in its own frame (rad/s), ``(num_envs, 3)``."""
     return entity(env, asset_cfg.name, RootWriter).data.root_ang_vel_b
 
 
 @observation_io(units="1", frame="base", entries="xyz")
-def projected_gravity(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+def projected_gravity(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
     """Unit vector of gravity in the root frame, ``(num_envs, 3)``; (0, 0, -1) when upright."""
     return entity(env, asset_cfg.name, RootWriter).data.projected_gravity_b
 
 
 @observation_io(units="m", frame="world", entries="xyz")
-def root_pos_w(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+def root_pos_w(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
     """Position of the root from its environment's origin (m), ``(num_envs, 3)``."""
     return entity(env, asset_cfg.name, RootWriter).data.root_pos_w - env.scene.env_origins
 
 
 @observation_io(units="1", frame="world", entries=("qw", "qx", "qy", "qz"))
 def root_quat_w(
-    env: ManagerBasedEnv, make_quat_unique: bool = False, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")
+    env: BaseEnv, make_quat_unique: bool = False, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")
 ) -> Tensor:
     """Orientation of the root (w, x, y, z), ``(num_envs, 4)``.
 
@@ -90,7 +91,7 @@ def root_quat_w(
 
 
 @observation_io(units="", frame="world", entries="body_poses")
-def body_pose_w(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+def body_pose_w(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
     """Poses of the bodies from the environment's origin, position (m) and (w, x, y, z) of each in turn."""
     data = entity(env, asset_cfg.name, RootWriter).data
     position = data.body_pos_w[:, asset_cfg.body_ids] - env.scene.env_origins.unsqueeze(1)
@@ -101,22 +102,20 @@ def body_pose_w(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg
 
 
 @observation_io(units="rad", frame="joint", entries="joints")
-def joint_pos(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+def joint_pos(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
     """Positions of the selected joints (rad or m), ``(num_envs, num_joints)``."""
     return entity(env, asset_cfg.name, Articulation).data.joint_pos[:, asset_cfg.joint_ids]
 
 
 @observation_io(units="rad", frame="joint", entries="joints")
-def joint_pos_rel(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+def joint_pos_rel(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
     """Joint positions less their defaults (rad or m), ``(num_envs, num_joints)``."""
     data = entity(env, asset_cfg.name, Articulation).data
     return data.joint_pos[:, asset_cfg.joint_ids] - data.default_joint_pos[:, asset_cfg.joint_ids]
 
 
 @observation_io(units="1", frame="joint", entries="joints")
-def joint_pos_limit_normalized(
-    env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")
-) -> Tensor:
+def joint_pos_limit_normalized(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
     """Joint positions on a scale where the soft limits are -1 and 1; 0 for a joint without limits."""
     data = entity(env, asset_cfg.name, Articulation).data
     low, high = data.soft_joint_pos_limits[:, asset_cfg.joint_ids].unbind(dim=-1)
@@ -125,20 +124,20 @@ def joint_pos_limit_normalized(
 
 
 @observation_io(units="rad/s", frame="joint", entries="joints")
-def joint_vel(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+def joint_vel(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
     """Velocities of the selected joints (rad/s or m/s), ``(num_envs, num_joints)``."""
     return entity(env, asset_cfg.name, Articulation).data.joint_vel[:, asset_cfg.joint_ids]
 
 
 @observation_io(units="rad/s", frame="joint", entries="joints")
-def joint_vel_rel(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+def joint_vel_rel(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
     """Joint velocities less their defaults (rad/s or m/s), ``(num_envs, num_joints)``."""
     data = entity(env, asset_cfg.name, Articulation).data
     return data.joint_vel[:, asset_cfg.joint_ids] - data.default_joint_vel[:, asset_cfg.joint_ids]
 
 
 @observation_io(units="N·m", frame="joint", entries="joints")
-def joint_effort(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+def joint_effort(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
     """Torques that the actuators applied (N·m or N), ``(num_envs, num_joints)``."""
     return entity(env, asset_cfg.name, Articulation).data.applied_torque[:, asset_cfg.joint_ids]
 
@@ -147,13 +146,13 @@ def joint_effort(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCf
 
 
 @observation_io(units="rad/s", frame="sensor", entries="xyz")
-def imu_ang_vel(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("imu")) -> Tensor:
+def imu_ang_vel(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("imu")) -> Tensor:
     """Angular velocity in the frame of the unit (rad/s), ``(num_envs, 3)``."""
     return entity(env, asset_cfg.name, Imu).data.ang_vel_b
 
 
 @observation_io(units="m/s²", frame="sensor", entries="xyz")
-def imu_lin_acc(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("imu")) -> Tensor:
+def imu_lin_acc(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("imu")) -> Tensor:
     """Specific force in the frame of the unit (m/s²), ``(num_envs, 3)``; (0, 0, 9.81) at rest and level."""
     return entity(env, asset_cfg.name, Imu).data.lin_acc_b
 
@@ -162,7 +161,7 @@ def imu_lin_acc(env: ManagerBasedEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg
 
 
 @observation_io(units="1", frame="", entries="actions")
-def last_action(env: ManagerBasedEnv, action_name: str | None = None) -> Tensor:
+def last_action(env: ManagerBasedEnv | ManagerBasedRLEnv, action_name: str | None = None) -> Tensor:
     """What the policy sent last, before scaling: the whole action, or one term's part of it."""
     if action_name is None:
         return env.action_manager.action

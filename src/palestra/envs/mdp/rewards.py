@@ -9,7 +9,7 @@ from torch import Tensor
 
 from palestra.assets import Articulation
 from palestra.assets.root_writer import RootWriter
-from palestra.envs.mdp.entities import entity
+from palestra.envs.mdp.entities import entity, select
 from palestra.managers import SceneEntityCfg
 from palestra.sensors import ContactSensor
 
@@ -68,9 +68,7 @@ def ang_vel_xy_l2(env: ManagerBasedRLEnv, asset_cfg: SceneEntityCfg = SceneEntit
     return entity(env, asset_cfg.name, RootWriter).data.root_ang_vel_b[:, :2].square().sum(dim=-1)
 
 
-def flat_orientation_l2(
-    env: ManagerBasedRLEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")
-) -> Tensor:
+def flat_orientation_l2(env: ManagerBasedRLEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
     """Squared horizontal part of gravity in the root frame: sin² of the lean."""
     return entity(env, asset_cfg.name, RootWriter).data.projected_gravity_b[:, :2].square().sum(dim=-1)
 
@@ -138,13 +136,16 @@ def joint_vel_limits(
     return (data.joint_vel[:, asset_cfg.joint_ids].abs() - limit).clamp(0.0, 1.0).sum(dim=-1)
 
 
-def applied_torque_limits(
-    env: ManagerBasedRLEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")
-) -> Tensor:
-    """Sum of the torque that the actuators' limits cut off, |applied - computed| (N·m or N)."""
+def applied_torque_limits(env: ManagerBasedRLEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
+    """Sum of the torque that the effort limits cut off at the present state (N·m or N).
+
+    Computed and limited torque are taken at one state: the torque that was applied belongs to the physics step
+    before, so its difference from the computed one would not vanish below the limits.
+    """
     data = entity(env, asset_cfg.name, Articulation).data
-    cut = data.applied_torque[:, asset_cfg.joint_ids] - data.computed_torque[:, asset_cfg.joint_ids]
-    return cut.abs().sum(dim=-1)
+    computed = data.computed_torque[:, asset_cfg.joint_ids]
+    limit = data.joint_effort_limits[:, asset_cfg.joint_ids]
+    return (computed - computed.clamp(-limit, limit)).abs().sum(dim=-1)
 
 
 """Actions."""
@@ -166,7 +167,9 @@ def action_l2(env: ManagerBasedRLEnv) -> Tensor:
 def largest_recent_force(env: ManagerBasedRLEnv, sensor_cfg: SceneEntityCfg) -> Tensor:
     """Return the largest net contact force in the sensor's history (N), ``(num_envs, num_bodies)``."""
     history = entity(env, sensor_cfg.name, ContactSensor).data.net_forces_w_history
-    return torch.linalg.vector_norm(history[:, :, sensor_cfg.body_ids], dim=-1).amax(dim=1)
+    # Three columns added up are several times as fast as a norm over a last dimension of three.
+    x, y, z = select(history, sensor_cfg.body_ids, dim=2).square().unbind(dim=-1)
+    return (x + y).add_(z).amax(dim=1).sqrt_()
 
 
 def undesired_contacts(env: ManagerBasedRLEnv, threshold: float, sensor_cfg: SceneEntityCfg) -> Tensor:
@@ -184,16 +187,14 @@ def contact_forces(env: ManagerBasedRLEnv, threshold: float, sensor_cfg: SceneEn
     return (largest_recent_force(env, sensor_cfg) - threshold).clamp_min(0.0).sum(dim=-1)
 
 
-def feet_air_time(
-    env: ManagerBasedRLEnv, command_name: str, sensor_cfg: SceneEntityCfg, threshold: float
-) -> Tensor:
+def feet_air_time(env: ManagerBasedRLEnv, command_name: str, sensor_cfg: SceneEntityCfg, threshold: float) -> Tensor:
     """Reward long steps: on touch-down, how much longer than ``threshold`` (s) the foot was in the air.
 
     Zero where the commanded planar velocity is below 0.1 m/s. The sensor needs ``track_air_time=True``.
     """
     sensor = entity(env, sensor_cfg.name, ContactSensor)
-    landed = sensor.compute_first_contact(env.step_dt)[:, sensor_cfg.body_ids]
-    excess = sensor.data.last_air_time[:, sensor_cfg.body_ids] - threshold
+    landed = select(sensor.compute_first_contact(env.step_dt), sensor_cfg.body_ids)
+    excess = select(sensor.data.last_air_time, sensor_cfg.body_ids) - threshold
     speed = torch.linalg.vector_norm(env.command_manager.get_command(command_name)[:, :2], dim=-1)
     return (excess * landed).sum(dim=-1) * (speed > 0.1)
 

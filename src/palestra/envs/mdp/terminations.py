@@ -47,9 +47,7 @@ def root_height_below_minimum(
     return entity(env, asset_cfg.name, RootWriter).data.root_pos_w[:, 2] < minimum_height
 
 
-def joint_pos_out_of_limit(
-    env: ManagerBasedRLEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")
-) -> Tensor:
+def joint_pos_out_of_limit(env: ManagerBasedRLEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
     """End when one of the joints is outside its soft position limits."""
     data = entity(env, asset_cfg.name, Articulation).data
     low, high = data.soft_joint_pos_limits[:, asset_cfg.joint_ids].unbind(dim=-1)
@@ -65,9 +63,7 @@ def joint_pos_out_of_manual_limit(
     return ((position < bounds[0]) | (position > bounds[1])).any(dim=-1)
 
 
-def joint_vel_out_of_limit(
-    env: ManagerBasedRLEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")
-) -> Tensor:
+def joint_vel_out_of_limit(env: ManagerBasedRLEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
     """End when one of the joints is faster than its soft velocity limit."""
     data = entity(env, asset_cfg.name, Articulation).data
     speed = data.joint_vel[:, asset_cfg.joint_ids].abs()

@@ -90,4 +90,3 @@ class CartpoleEnv(DirectRLEnv):
         shape = (self.robot.num_joints,)
         pos = data.default_joint_pos + self.rng.uniform(-r, r, shape)
         self.robot.write_joint_state_to_sim(pos, self.rng.uniform(-r, r, shape), env_mask=env_mask)
-

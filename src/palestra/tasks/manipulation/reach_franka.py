@@ -148,7 +148,7 @@ class ObservationsCfg:
 
 @configclass
 class RewardsCfg:
-    """−distance − 0.01 ‖action‖ a step, and a bonus at the target. Weights are per second, hence the step's duration."""
+    """−distance − 0.01 ‖action‖ a step, and a bonus at the target. Weights are per second, hence ``STEP_DT``."""
 
     distance = RewardTermCfg(func=distance, weight=-1.0 / STEP_DT)
     effort = RewardTermCfg(func=velocity_command_norm, weight=-0.01 / STEP_DT)

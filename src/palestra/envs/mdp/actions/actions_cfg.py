@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING
-
-from palestra.config.configclass import configclass
+from palestra.config.configclass import MISSING, configclass
 from palestra.envs.mdp.actions.binary_joint_actions import BinaryJointPositionAction
 from palestra.envs.mdp.actions.joint_actions import (
     JointEffortAction,

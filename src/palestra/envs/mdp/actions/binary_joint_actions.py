@@ -12,7 +12,7 @@ from palestra.errors import ConfigError
 from palestra.utils.string import resolve_matching_values
 
 if TYPE_CHECKING:
-    from palestra.envs.manager_based import ManagerBasedEnv
+    from palestra.envs.base import BaseEnv
     from palestra.envs.mdp.actions.actions_cfg import BinaryJointPositionActionCfg
 
 
@@ -25,7 +25,7 @@ class BinaryJointPositionAction(JointTermBase):
     cfg: BinaryJointPositionActionCfg
     _target, _units = "joint_position_binary", "rad"
 
-    def __init__(self, cfg: BinaryJointPositionActionCfg, env: ManagerBasedEnv) -> None:
+    def __init__(self, cfg: BinaryJointPositionActionCfg, env: BaseEnv) -> None:
         super().__init__(cfg, env, cfg.joint_names, preserve_order=False)
         self._open_command = self._command(cfg.open_command_expr, "open_command_expr")
         self._close_command = self._command(cfg.close_command_expr, "close_command_expr")

@@ -15,10 +15,9 @@ from palestra.managers import ActionTerm, ActionTermCfg
 from palestra.utils.string import resolve_matching_values
 
 if TYPE_CHECKING:
-    from palestra.envs.manager_based import ManagerBasedEnv
+    from palestra.envs.base import BaseEnv
     from palestra.envs.mdp.actions.actions_cfg import (
         JointActionCfg,
-        JointEffortActionCfg,
         JointPositionActionCfg,
         JointPositionToLimitsActionCfg,
         JointVelocityActionCfg,
@@ -35,17 +34,13 @@ class JointTermBase(ActionTerm):
     _units: str = ""
     """Unit of a hinge's target."""
 
-    def __init__(
-        self, cfg: ActionTermCfg, env: ManagerBasedEnv, joint_names: list[str], preserve_order: bool
-    ) -> None:
+    def __init__(self, cfg: ActionTermCfg, env: BaseEnv, joint_names: list[str], preserve_order: bool) -> None:
         super().__init__(cfg, env)
         self._asset = entity(env, cfg.asset_name, Articulation)
         ids, self._joint_names = self._asset.find_joints(joint_names, preserve_order=preserve_order)
         contiguous = ids == list(range(ids[0], ids[-1] + 1))  # a slice is cheaper to index than a tensor
         self._joint_ids: slice | Tensor = (
-            slice(ids[0], ids[-1] + 1)
-            if contiguous
-            else torch.tensor(ids, dtype=torch.int64, device=self.device)
+            slice(ids[0], ids[-1] + 1) if contiguous else torch.tensor(ids, dtype=torch.int64, device=self.device)
         )
         self._raw_actions = torch.zeros(self.num_envs, self.action_dim, device=self.device)
         self._processed_actions = torch.zeros(self.num_envs, self.num_joints, device=self.device)
@@ -109,7 +104,7 @@ class JointAction(JointTermBase):
 
     cfg: JointActionCfg
 
-    def __init__(self, cfg: JointActionCfg, env: ManagerBasedEnv) -> None:
+    def __init__(self, cfg: JointActionCfg, env: BaseEnv) -> None:
         super().__init__(cfg, env, cfg.joint_names, cfg.preserve_order)
         self._scale = self._per_joint(cfg.scale, "scale", 1.0)
         self._offset = self._per_joint(cfg.offset, "offset", 0.0)
@@ -137,10 +132,9 @@ class JointAction(JointTermBase):
 class JointPositionAction(JointAction):
     """Joint position targets."""
 
-    cfg: JointPositionActionCfg
     _target, _units = "joint_position", "rad"
 
-    def __init__(self, cfg: JointPositionActionCfg, env: ManagerBasedEnv) -> None:
+    def __init__(self, cfg: JointPositionActionCfg, env: BaseEnv) -> None:
         super().__init__(cfg, env)
         if cfg.use_default_offset:
             self._use_default_offset(self._asset.data.default_joint_pos)
@@ -156,10 +150,9 @@ class RelativeJointPositionAction(JointAction):
     That is once a control step, or before every physics step when actuators run between them.
     """
 
-    cfg: RelativeJointPositionActionCfg
     _target, _units = "joint_position_relative", "rad"
 
-    def __init__(self, cfg: RelativeJointPositionActionCfg, env: ManagerBasedEnv) -> None:
+    def __init__(self, cfg: RelativeJointPositionActionCfg, env: BaseEnv) -> None:
         super().__init__(cfg, env)
         if cfg.use_zero_offset:
             self._offset = torch.zeros_like(self._offset)
@@ -173,10 +166,9 @@ class RelativeJointPositionAction(JointAction):
 class JointVelocityAction(JointAction):
     """Joint velocity targets."""
 
-    cfg: JointVelocityActionCfg
     _target, _units = "joint_velocity", "rad/s"
 
-    def __init__(self, cfg: JointVelocityActionCfg, env: ManagerBasedEnv) -> None:
+    def __init__(self, cfg: JointVelocityActionCfg, env: BaseEnv) -> None:
         super().__init__(cfg, env)
         if cfg.use_default_offset:
             self._use_default_offset(self._asset.data.default_joint_vel)
@@ -189,7 +181,6 @@ class JointVelocityAction(JointAction):
 class JointEffortAction(JointAction):
     """Joint torques or forces."""
 
-    cfg: JointEffortActionCfg
     _target, _units = "joint_effort", "N·m"
 
     def apply_actions(self) -> None:
@@ -203,7 +194,7 @@ class JointPositionToLimitsAction(JointTermBase):
     cfg: JointPositionToLimitsActionCfg
     _target, _units = "joint_position", "rad"
 
-    def __init__(self, cfg: JointPositionToLimitsActionCfg, env: ManagerBasedEnv) -> None:
+    def __init__(self, cfg: JointPositionToLimitsActionCfg, env: BaseEnv) -> None:
         super().__init__(cfg, env, cfg.joint_names, cfg.preserve_order)
         self._scale = self._per_joint(cfg.scale, "scale", 1.0)
         limits = self._asset.data.soft_joint_pos_limits[:, self._joint_ids]

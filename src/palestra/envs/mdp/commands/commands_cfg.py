@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import MISSING
 
-from palestra.config.configclass import configclass
+from palestra.config.configclass import MISSING, configclass
 from palestra.envs.mdp.commands.null_command import NullCommand
 from palestra.envs.mdp.commands.pose_command import UniformPoseCommand
 from palestra.envs.mdp.commands.velocity_command import UniformVelocityCommand

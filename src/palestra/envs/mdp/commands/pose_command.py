@@ -52,9 +52,7 @@ class UniformPoseCommand(CommandTerm):
         self._robot = entity(env, cfg.asset_name, Articulation)
         bodies, names = self._robot.find_bodies(cfg.body_name)
         if len(bodies) != 1:
-            raise ConfigError(
-                f"pose command: body_name {cfg.body_name!r} matches {names}; it must match one body"
-            )
+            raise ConfigError(f"pose command: body_name {cfg.body_name!r} matches {names}; it must match one body")
         self._body = bodies[0]
         self.ranges = UniformRanges(cfg.ranges, _PARTS, self.device, "pose command: ranges")
         self.pose_command_b = torch.zeros(self.num_envs, 7, device=self.device)

@@ -46,9 +46,7 @@ class UniformVelocityCommand(CommandTerm):
         names = _VELOCITY
         if cfg.heading_command:
             if cfg.ranges.heading is None:
-                raise ConfigError(
-                    "velocity command: heading_command is set, so ranges.heading must be (low, high)"
-                )
+                raise ConfigError("velocity command: heading_command is set, so ranges.heading must be (low, high)")
             names = (*_VELOCITY, "heading")
         self._robot = entity(env, cfg.asset_name, Articulation)
         self.ranges = UniformRanges(cfg.ranges, names, self.device, "velocity command: ranges")

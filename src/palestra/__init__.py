@@ -1,0 +1,40 @@
+"""Train robot policies in thousands of parallel MuJoCo simulations and carry them to real robots.
+
+Names are imported when they are first used, so that the command line starts at once.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from palestra.config.registry import make, register, task_ids
+
+    __version__: str
+
+__all__ = ["__version__", "make", "register", "task_ids"]
+
+_HOME = {
+    "make": "palestra.config.registry",
+    "register": "palestra.config.registry",
+    "task_ids": "palestra.config.registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value = _installed_version()
+    elif name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def _installed_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("palestra")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "0+source"

@@ -1,0 +1,239 @@
+"""The training loop: collect, learn, log, save."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from signal import Signals
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from palestra.config.values import plain_value
+from palestra.errors import ConfigError, PalestraError, did_you_mean
+from palestra.rl.checkpoint import check_compatible, load_checkpoint, save_checkpoint
+from palestra.rl.config import PPORunnerCfg
+from palestra.rl.console import TrainingConsole
+from palestra.rl.environment import Environment, Observations
+from palestra.rl.interrupt import InterruptGuard
+from palestra.rl.logger import RunLogger
+from palestra.rl.policy import InferencePolicy
+from palestra.rl.ppo import PPO, STATE_PARTS
+
+HEALTH_INTERVAL = 5.0
+"""Seconds between two looks at the environment's warnings."""
+
+LOAD_PARTS = (*STATE_PARTS, "iteration", "env")
+"""Parts of a checkpoint that ``OnPolicyRunner.load`` can restore one by one."""
+
+
+class OnPolicyRunner:
+    """Trains a policy on an environment with PPO.
+
+    The global random stream of torch is seeded with ``cfg.seed``, and the environment is reset with it.
+
+    Args:
+        env: the environments.
+        cfg: the run's settings.
+        run_dir: the run's folder; None writes no files.
+        console: shows progress; None for one on the standard output.
+        task: the task's name, kept in checkpoints.
+        dtype: float32, or float64 for comparisons of arithmetic.
+
+    Raises:
+        ConfigError: a setting is out of range or does not fit the environment.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        cfg: PPORunnerCfg,
+        run_dir: Path | str | None = None,
+        console: TrainingConsole | None = None,
+        task: str = "",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.env = env
+        self.cfg = cfg
+        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.task = task
+        self.device = torch.device(cfg.device or env.device)
+        torch.manual_seed(cfg.seed)
+        self.ppo = PPO(cfg, env.observation_dims, env.num_envs, env.num_actions, self.device, dtype)
+        self.console = console if console is not None else TrainingConsole(title=task)
+        self.current_learning_iteration = 0
+        """Iterations done, those of the runs that this one resumes included."""
+        self.env_steps = 0
+        """Environment steps taken, summed over the environments."""
+        self.training_time = 0.0
+        """Seconds spent in iterations."""
+        self.stop_signal: Signals | None = None
+        """The signal on which the last ``learn`` left early, if one came."""
+        self.last_metrics: dict[str, float | int] = {}
+        """Numbers of the last iteration, as logged."""
+        self._obs: Observations | None = None
+        self._fresh_episodes = True
+        self._saved_at = -1
+
+    def learn(self, num_iterations: int | None = None) -> None:
+        """Train for ``num_iterations`` more iterations; None for what is left of ``cfg.max_iterations``.
+
+        On SIGTERM or Ctrl-C the iteration is finished, a checkpoint saved and ``stop_signal`` set.
+
+        Raises:
+            PalestraError: rewards, observations, losses or parameters are no longer finite; nothing is saved
+            then, so
+                that the last checkpoint stays good.
+        """
+        first = self.current_learning_iteration
+        last = self.cfg.max_iterations if num_iterations is None else first + num_iterations
+        obs = self._begin_episodes()
+        logger = RunLogger(self.run_dir, self.cfg.logger, first)
+        health_at = time.monotonic()
+        self.stop_signal = None
+        with InterruptGuard() as interrupt:
+            self.console.start(first, last)
+            try:
+                while self.current_learning_iteration < last and interrupt.signal is None:
+                    obs, row = self._iterate(obs)
+                    logger.write(row)
+                    self.console.update(row)
+                    if time.monotonic() - health_at > HEALTH_INTERVAL:
+                        health_at = time.monotonic()
+                        self._report_health()
+                    if self.current_learning_iteration % self.cfg.save_interval == 0:
+                        self._save_in_run()
+                self._report_health()
+                if self.current_learning_iteration > first:
+                    self._save_in_run()
+            finally:
+                self._obs = obs
+                self.console.stop()
+                logger.close()
+            self.stop_signal = interrupt.signal
+        if self.stop_signal is not None:
+            where = f"; saved {self.checkpoint_path('last')}" if self.run_dir is not None else ""
+            done = self.current_learning_iteration
+            self.console.message(f"{self.stop_signal.name}: left after iteration {done}{where}")
+
+    def _iterate(self, obs: Observations) -> tuple[Observations, dict[str, float | int]]:
+        """Collect a rollout, learn from it, and return the observations that follow and the numbers to log."""
+        started = time.perf_counter()
+        obs = self.ppo.collect(self.env, obs)
+        log = self.env.fetch_log()  # waits for the rollout
+        collected = time.perf_counter()
+        self.ppo.update()
+        metrics, broken = self.ppo.fetch_metrics()  # waits for the update
+        learned = time.perf_counter()
+        if broken:
+            raise PalestraError(
+                f"training stopped in iteration {self.current_learning_iteration}: {' and '.join(broken)} "
+                "are not finite; the last checkpoint is untouched; look for a term that divides by zero, "
+                "or lower the learning rate"
+            )
+        steps = self.cfg.num_steps_per_env * self.env.num_envs
+        self.env_steps += steps
+        self.training_time += learned - started
+        self.last_metrics = {
+            "iteration": self.current_learning_iteration,
+            "Train/env_steps": self.env_steps,
+            "Train/time": self.training_time,
+            "Perf/total_fps": steps / (learned - started),
+            "Perf/collection_time": collected - started,
+            "Perf/learning_time": learned - collected,
+            **metrics,
+            **log,
+        }
+        self.current_learning_iteration += 1
+        return obs, self.last_metrics
+
+    def _begin_episodes(self) -> Observations:
+        """Return the present observations; the first call resets the environments, at random ages if fresh."""
+        if self._obs is None:
+            self._obs, _ = self.env.reset(seed=self.cfg.seed)
+            self._fresh_episodes = True
+        if self._fresh_episodes and self.cfg.init_at_random_ep_len:
+            ages = self.env.episode_length_buf
+            part = torch.rand(ages.shape, generator=self.ppo.generator, device=self.device)
+            ages.copy_(part * self.env.max_episode_length)
+        self._fresh_episodes = False
+        return self._obs
+
+    def _report_health(self) -> None:
+        for warning in self.env.check_health():
+            self.console.message(f"warning: {warning}")
+
+    # --- checkpoints --------------------------------------------------------------------------------------------------
+
+    def checkpoint_path(self, name: str | int) -> Path:
+        """Return the path of the checkpoint ``last``, or of that after so many iterations.
+
+        Raises:
+            ConfigError: the runner has no run folder.
+        """
+        if self.run_dir is None:
+            raise ConfigError("this runner has no run folder, so it keeps no checkpoints")
+        return self.run_dir / "nn" / ("last.pth" if name == "last" else f"model_{name}.pth")
+
+    def save(self, path: Path | str) -> None:
+        """Write a checkpoint to ``path``."""
+        save_checkpoint(Path(path), self._content())
+
+    def _save_in_run(self) -> None:
+        if self.run_dir is not None and self._saved_at != self.current_learning_iteration:
+            self._saved_at = self.current_learning_iteration
+            paths = [self.checkpoint_path(self.current_learning_iteration), self.checkpoint_path("last")]
+            save_checkpoint(paths, self._content())
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "observation_dims": self.ppo.observation_dims,
+            "num_actions": self.env.num_actions,
+            "obs_groups": self.cfg.obs_groups,
+            "config": plain_value(self.cfg),
+            **self.ppo.state_dict(),
+            "iter": self.current_learning_iteration,
+            "env_steps": self.env_steps,
+            "training_time": self.training_time,
+            "env_state": self.env.state_dict(),
+            "torch_rng_state": torch.get_rng_state(),
+        }
+
+    def load(self, path: Path | str, load_cfg: dict[str, bool] | None = None) -> None:
+        """Restore a checkpoint, so that ``learn`` goes on where it was saved.
+
+        Args:
+            path: the checkpoint.
+            load_cfg: which of the parts ``actor``, ``critic``, ``optimizer``, ``rng``, ``iteration`` and
+            ``env``
+                to restore; None restores all, and a part that is not named is left alone.
+
+        Raises:
+            ConfigError: the file cannot be used, or is of another task or other dimensions.
+        """
+        wanted = dict.fromkeys(LOAD_PARTS, True) if load_cfg is None else load_cfg
+        for part in wanted:
+            if part not in LOAD_PARTS:
+                raise ConfigError(f"no part {part!r} in a checkpoint: {did_you_mean(part, LOAD_PARTS)}")
+        content = load_checkpoint(path)
+        check_compatible(content, path, self.task, self.ppo.observation_dims, self.env.num_actions)
+        try:
+            self.ppo.load_state_dict(content, [part for part in STATE_PARTS if wanted.get(part)])
+        except ConfigError as error:
+            raise ConfigError(f"checkpoint {path} does not fit: {error}") from error
+        if wanted.get("env"):
+            if self._obs is None:
+                self._obs, _ = self.env.reset(seed=self.cfg.seed)
+            self.env.load_state_dict(content["env_state"])
+            self._fresh_episodes = False
+        if wanted.get("rng"):
+            torch.set_rng_state(content["torch_rng_state"])
+        if wanted.get("iteration"):
+            self.current_learning_iteration = content["iter"]
+            self.env_steps = content["env_steps"]
+            self.training_time = content["training_time"]
+
+    def get_inference_policy(self) -> Callable[[Observations | Tensor], Tensor]:
+        """Return the policy's mean action as a function of the observations; it follows further training."""
+        return InferencePolicy(self.ppo.actor, self.cfg.obs_groups["actor"], self.cfg.clip_actions)

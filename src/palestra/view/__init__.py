@@ -1,0 +1,1 @@
+"""Looking at a run: pictures, videos, the interactive viewer, and plots of its curves."""

@@ -1,0 +1,266 @@
+"""The CUDA engine against the CPU engine. Run with ``pytest -m gpu`` on a machine with a GPU."""
+
+import pytest
+import torch
+from scenes import HINGES, World, quadruped_scene, robot_cfg
+
+from palestra.assets import AssetBaseCfg, RigidObjectCfg
+from palestra.errors import ConfigError
+from palestra.physics import Engine, make_engine
+from palestra.sensors import ContactSensorCfg, ImuCfg
+from palestra.sim import CuboidCfg, GroundPlaneCfg, SimulationCfg
+
+pytestmark = pytest.mark.gpu
+
+DEVICES = ("cpu", "cuda:0")
+NUM_ENVS = 5
+FREE_ARM = HINGES.replace("<geom ", '<geom contype="0" conaffinity="0" ')
+
+
+def sim(device: str, **settings) -> SimulationCfg:
+    return SimulationCfg(**{"dt": 0.005, "device": device, "threads": 1, **settings})
+
+
+def arms(device: str, **settings) -> World:
+    return World(NUM_ENVS, sim(device, **settings), robot=robot_cfg(FREE_ARM))
+
+
+def box_world(device: str, **settings) -> World:
+    box = RigidObjectCfg(
+        spawn=CuboidCfg(size=(0.2, 0.3, 0.1), mass=2.0), init_state=RigidObjectCfg.InitialStateCfg(pos=(0, 0, 0.4))
+    )
+    return World(
+        NUM_ENVS,
+        sim(device, **settings),
+        ground=AssetBaseCfg(spawn=GroundPlaneCfg()),
+        box=box,
+        contact=ContactSensorCfg(prim_path="box/body", track_air_time=True),
+        imu=ImuCfg(prim_path="box/body"),
+    )
+
+
+def swing(world: World, steps: int) -> None:
+    """Let the arms fall from different states."""
+    device = world.engine.device
+    start = torch.linspace(-0.4, 0.4, 3 * NUM_ENVS, device=device).view(NUM_ENVS, 3)
+    world.robot.write_joint_state_to_sim(start, -start)
+    world.robot.set_joint_effort_target(0.05 * start)
+    world.engine.refresh()
+    world.run(steps // 4, decimation=4)
+
+
+def tilted(world: World) -> None:
+    device = world.engine.device
+    state = world.scene["box"].data.default_root_state.clone()
+    angle = torch.linspace(0.0, 0.4, NUM_ENVS, device=device)
+    state[:, 3], state[:, 4] = torch.cos(angle / 2), torch.sin(angle / 2)
+    state[:, 7] = 0.2
+    world.scene["box"].write_root_state_to_sim(state)
+    world.engine.refresh()
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["graph", "eager"])
+def gpu_arms(request) -> World:
+    return arms("cuda:0", use_cuda_graph=request.param)
+
+
+def test_a_contact_free_scene_agrees_within_1e_4_after_100_steps(gpu_arms: World) -> None:
+    cpu = arms("cpu")
+    gpu_arms.reset()
+    for world in (cpu, gpu_arms):
+        swing(world, 100)
+    assert cpu.robot.data.joint_vel.abs().max() > 0.5
+    for name in ("qpos", "qvel", "xpos", "xquat", "cvel", "subtree_com", "actuator_force"):
+        a, b = cpu.engine.field(name), gpu_arms.engine.field(name).cpu()
+        assert a.shape == b.shape and a.dtype == b.dtype == torch.float32
+        torch.testing.assert_close(b, a, atol=1e-4, rtol=0, msg=lambda m, name=name: f"{name}: {m}")
+    for name in ("body_lin_vel_w", "body_ang_vel_w", "body_com_pos_w", "applied_torque", "joint_acc", "root_pos_w"):
+        a, b = getattr(cpu.robot.data, name), getattr(gpu_arms.robot.data, name).cpu()
+        torch.testing.assert_close(b, a, atol=2e-3 if name == "joint_acc" else 1e-4, rtol=0)
+
+
+def test_xmat_is_flat_on_both_engines(gpu_arms: World) -> None:
+    cpu = arms("cpu")
+    gpu_arms.reset()
+    for name in ("xmat", "ximat", "geom_xmat"):
+        a, b = cpu.engine.field(name), gpu_arms.engine.field(name)
+        gpu_arms.engine.refresh()
+        assert a.shape == b.shape
+        torch.testing.assert_close(b.cpu()[:, 1:], a[:, 1:], atol=1e-5, rtol=0)
+
+
+def test_a_dropped_box_settles_at_the_same_pose_within_2_mm() -> None:
+    ends = {}
+    for device in DEVICES:
+        world = box_world(device)
+        tilted(world)
+        world.run(400, decimation=2)
+        data = world.scene["box"].data
+        ends[device] = (data.root_pos_w.cpu(), data.projected_gravity_b.cpu(), data.root_vel_w.cpu())
+        weight = world.scene["contact"].data.net_forces_w[:, 0].cpu()
+        assert weight[:, 2].tolist() == pytest.approx([2 * 9.81] * NUM_ENVS, rel=0.01)
+        assert world.scene["imu"].data.lin_acc_b[:, 2].tolist() == pytest.approx([9.81] * NUM_ENVS, rel=0.01)
+        assert (world.scene["contact"].data.current_contact_time > 1.0).all()
+        assert world.engine.overflow().lines() == []
+    torch.testing.assert_close(ends["cuda:0"][0], ends["cpu"][0], atol=2e-3, rtol=0)
+    torch.testing.assert_close(ends["cuda:0"][1], ends["cpu"][1], atol=1e-2, rtol=0)
+    assert ends["cuda:0"][2].abs().max() < 0.05
+
+
+def test_a_quadruped_lands_on_its_feet_on_both_engines() -> None:
+    heights = {}
+    for device in DEVICES:
+        scene = quadruped_scene(NUM_ENVS, device=device)
+        scene.reset(torch.ones(NUM_ENVS, dtype=torch.bool, device=scene.device), lambda low, high, shape: None)
+        scene.engine.refresh()
+        for _ in range(100):
+            scene.begin_step(0.02)
+            scene.write_data_to_sim()
+            scene.engine.step(4)
+            scene.update(0.02)
+        data = scene["robot"].data
+        assert (data.projected_gravity_b[:, 2] < -0.99).all()
+        heights[device] = data.root_pos_w[:, 2].cpu()
+        assert scene.engine.overflow().lines() == []
+    torch.testing.assert_close(heights["cuda:0"], heights["cpu"], atol=2e-3, rtol=0)
+
+
+def test_masked_writes_and_resets(gpu_arms: World) -> None:
+    gpu_arms.reset()
+    swing(gpu_arms, 20)
+    engine = gpu_arms.engine
+    names = ("qpos", "qvel", "actuator_force", "sensordata")
+    address = {n: engine.field(n).data_ptr() for n in names}
+    before = {n: engine.field(n).clone() for n in names}
+    mask = gpu_arms.mask(1, 3)
+    value = torch.arange(NUM_ENVS * 2.0, device=engine.device).view(NUM_ENVS, 2)
+    columns = torch.tensor([2, 0], device=engine.device)
+    engine.write("qvel", value, mask, columns)
+    assert engine.field("qvel")[1].tolist() == [3.0, before["qvel"][1, 1].item(), 2.0]
+    others = ~mask
+    assert torch.equal(engine.field("qvel")[others], before["qvel"][others])
+    gpu_arms.reset(1, 3)
+    assert engine.field("qpos")[1].abs().max() == engine.field("qvel")[1].abs().max() == 0.0
+    assert engine.field("actuator_force")[mask].abs().max() == 0.0  # nothing of the old episode
+    assert before["actuator_force"][others].abs().max() > 0.0
+    for name in names:
+        assert torch.equal(engine.field(name)[others], before[name][others]), name
+        assert engine.field(name).data_ptr() == address[name]
+
+
+def test_a_doubled_mass_halves_the_acceleration_where_it_was_written() -> None:
+    spinner = """
+    <mujoco><worldbody><body name="wheel"><joint name="axle" axis="0 0 1"/>
+      <geom type="cylinder" size="0.2 0.05" mass="2" contype="0" conaffinity="0"/></body></worldbody></mujoco>
+    """
+    results = {}
+    for device in DEVICES:
+        world = World(NUM_ENVS, sim(device), robot=robot_cfg(spinner))
+        engine = world.engine
+        engine.field("qacc")
+        engine.step(2)  # a captured graph must notice the new arrays
+        world.reset()
+        mask = world.mask(2, 4)
+        engine.write_model("body_mass", 2.0 * engine.model_field("body_mass"), mask)
+        engine.write_model("body_inertia", 2.0 * engine.model_field("body_inertia"), mask)
+        engine.set_const(mask)
+        engine.ctrl.fill_(1.0)
+        engine.forward()
+        inertia = 0.5 * 2.0 * 0.2**2
+        expected = [1 / inertia, 1 / inertia, 0.5 / inertia, 1 / inertia, 0.5 / inertia]
+        assert engine.field("qacc").flatten().tolist() == pytest.approx(expected, rel=1e-4)
+        engine.step(4)
+        speeds = [a * 4 * 0.005 for a in expected]
+        assert engine.field("qvel").flatten().tolist() == pytest.approx(speeds, rel=1e-4)
+        invweight = engine.model_field("dof_invweight0").flatten().cpu()
+        results[device] = (invweight, engine.model_field("body_subtreemass").cpu())
+    for a, b in zip(results["cpu"], results["cuda:0"], strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-5, atol=0)
+
+
+def test_gains_reach_the_captured_substeps() -> None:
+    world = arms("cuda:0")
+    world.run(2, decimation=2)
+    stiffness = torch.full((NUM_ENVS, 3), 10.0, device=world.engine.device)
+    world.robot.write_joint_stiffness_to_sim(stiffness, env_mask=world.mask(1))
+    state = torch.full((NUM_ENVS, 3), 0.2, device=world.engine.device)
+    world.robot.write_joint_state_to_sim(state, torch.zeros_like(state))
+    world.run(1, decimation=1)
+    torque = world.robot.data.applied_torque
+    assert torque[1].tolist() == pytest.approx([-2.0] * 3, rel=1e-3)
+    assert torque[[0, 2, 3, 4]].abs().max() == 0.0
+
+
+def test_rays() -> None:
+    results = {}
+    for device in DEVICES:
+        world = box_world(device)
+        shape = (NUM_ENVS, 3, 3)
+        origins = torch.tensor([[0.0, 0, 2], [1, 0, 2], [0, 0, 2]], device=device).expand(shape)
+        directions = torch.tensor([[0.0, 0, -1], [0, 0, -2], [0, 0, 1]], device=device).expand(shape)
+        everything = world.engine.rays(origins, directions)
+        box = world.engine.model.body("box/body").id
+        without = world.engine.rays(origins, directions, exclude_body=box)
+        moving = world.engine.rays(origins, directions, include_static=False)
+        assert everything[3].tolist() == pytest.approx([1.55, 1.0, -1.0], abs=1e-5)  # kept while others are cast
+        assert without[0].tolist() == pytest.approx([2.0, 1.0, -1.0], abs=1e-5)
+        assert moving[0].tolist() == pytest.approx([1.55, -1.0, -1.0], abs=1e-5)
+        results[device] = everything.cpu()
+    torch.testing.assert_close(results["cuda:0"], results["cpu"], atol=1e-5, rtol=0)
+
+
+def test_an_overflow_is_counted_once_and_names_the_setting() -> None:
+    world = box_world("cuda:0", njmax=2, nconmax=20)
+    state = world.scene["box"].data.default_root_state.clone()
+    state[:, 2] = 0.045
+    world.scene["box"].write_root_state_to_sim(state)
+    world.engine.refresh()
+    world.run(1, decimation=2)
+    world.reset(0)  # a reset in between must not hide it
+    assert world.engine.overflow().lines() == [
+        f"{NUM_ENVS} environments overflowed: raise sim.njmax (contacts or constraints were dropped)"
+    ]
+    world.reset()
+    assert world.engine.overflow().lines() == []
+
+
+def test_nan_stays_in_its_world() -> None:
+    ends = []
+    for poisoned in (False, True):
+        world = box_world("cuda:0")
+        tilted(world)
+        if poisoned:
+            nan = torch.full((NUM_ENVS, 6), float("nan"), device=world.engine.device)
+            world.engine.write("qvel", nan, world.mask(2))
+        world.run(100, decimation=2)
+        ends.append(world.engine.field("qpos").clone())
+        if poisoned:
+            assert world.engine.finite().tolist() == [True, True, False, True, True]
+            world.reset(2)
+            assert world.engine.finite().all()
+            world.run(1)
+            for name in ("qpos", "qvel", "xpos", "sensordata"):
+                assert torch.isfinite(world.engine.field(name)).all(), name
+    others = [0, 1, 3, 4]
+    torch.testing.assert_close(ends[1][others], ends[0][others], atol=1e-3, rtol=0)
+
+
+def test_unknown_fields_and_devices(gpu_arms: World) -> None:
+    engine: Engine = gpu_arms.engine
+    for call in (
+        lambda: engine.field("qposs"),
+        lambda: engine.write("xpos", torch.zeros(1)),
+        lambda: engine.model_field("body_masss"),
+        lambda: make_engine(engine.model, 1, sim(f"cuda:{torch.cuda.device_count()}")),
+    ):
+        with pytest.raises(ConfigError) as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
+def test_host_data_shows_one_world(gpu_arms: World) -> None:
+    gpu_arms.reset()
+    swing(gpu_arms, 8)
+    data = gpu_arms.engine.host_data(2)
+    assert data.qpos.tolist() == pytest.approx(gpu_arms.engine.field("qpos")[2].tolist())
+    assert data.xpos[-1].tolist() == pytest.approx(gpu_arms.engine.field("xpos")[2, -1].tolist(), abs=1e-5)
