@@ -375,7 +375,7 @@ def test_default_entities_are_resolved_too_and_configurations_stay_untouched() -
     env = tiny(rewards={"x": term, "y": RewardTermCfg(func=parameterised, weight=1.0, params={"gain": 2.0})})
     resolved = env.reward_manager._terms["x"].params["asset_cfg"]
     assert resolved.joint_ids == slice(None)
-    assert resolved.body_ids.tolist() == [1]
+    assert resolved.body_ids == slice(1, 2)
     assert shared.body_ids == slice(None)
     assert env.reward_manager._terms["y"].params["asset_cfg"].joint_ids == slice(None)
 

@@ -190,9 +190,7 @@ def test_gripper_fingers_move_together_and_hold_a_box() -> None:
         mujoco.mj_step(model, data)
     assert data.joint("finger_joint1").qpos[0] == pytest.approx(0.02, abs=3e-3)
     assert data.joint("finger_joint2").qpos[0] == pytest.approx(data.joint("finger_joint1").qpos[0], abs=1e-3)
-    np.testing.assert_allclose(
-        data.body("box").xpos, data.site("tcp").xpos, atol=5e-3
-    )  # the limp arm sinks with it
+    np.testing.assert_allclose(data.body("box").xpos, data.site("tcp").xpos, atol=5e-3)  # the limp arm sinks with it
 
 
 def test_legs_pass_through_each_other_but_not_through_the_ground() -> None:

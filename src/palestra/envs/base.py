@@ -58,7 +58,7 @@ class BaseEnv:
         self.rng = RandomStream(self.seed_value, self.num_envs, self.device)
         self.log = EpisodeLog(self.device)
         self.all_envs = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
-        self.common_step_counter = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.common_step_counter: Tensor = torch.zeros((), dtype=torch.int64, device=self.device)
         self.common_step_count = 0
         self.extras: dict[str, Any] = {}
         self._renderer: Any = None
@@ -144,7 +144,7 @@ class BaseEnv:
         self.scene.update(self.step_dt)
 
 
-class RLEnv(BaseEnv, gymnasium.Env):
+class RLEnv(BaseEnv, gymnasium.Env):  # pyright: ignore[reportIncompatibleMethodOverride]  (batched)
     """Episodes: the order of a step, autoreset, terminal observations.
 
     A step runs: action → physics → terminations → rewards → masked reset → commands and interval events →
@@ -171,8 +171,8 @@ class RLEnv(BaseEnv, gymnasium.Env):
         self.episode_length_buf = torch.zeros(n, dtype=torch.int64, device=device)
         self.episode_return_buf = torch.zeros(n, device=device)
         self.reward_buf = torch.zeros(n, device=device)
-        self.reset_terminated = torch.zeros(n, dtype=torch.bool, device=device)
-        self.reset_time_outs = torch.zeros(n, dtype=torch.bool, device=device)
+        self.reset_terminated: Tensor = torch.zeros(n, dtype=torch.bool, device=device)
+        self.reset_time_outs: Tensor = torch.zeros(n, dtype=torch.bool, device=device)
         self.reset_buf = torch.zeros(n, dtype=torch.bool, device=device)
         self.succeeded = torch.zeros(n, dtype=torch.bool, device=device)
         self.keep_terminal_observations = True
@@ -210,7 +210,7 @@ class RLEnv(BaseEnv, gymnasium.Env):
 
     # -- what users call -----------------------------------------------------------------------------------
 
-    def reset(
+    def reset(  # pyright: ignore[reportIncompatibleMethodOverride]  (positional too)
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
         """Reset all environments.
@@ -238,7 +238,9 @@ class RLEnv(BaseEnv, gymnasium.Env):
         self.extras = {}
         return _clone(self._obs), self.extras
 
-    def step(self, action: Tensor) -> tuple[Observations, Tensor, Tensor, Tensor, dict[str, Any]]:
+    def step(  # pyright: ignore[reportIncompatibleMethodOverride]  (batched)
+        self, action: Tensor
+    ) -> tuple[Observations, Tensor, Tensor, Tensor, dict[str, Any]]:
         """Take one control step in every environment; environments that end are reset at once.
 
         Args:
@@ -296,7 +298,7 @@ class RLEnv(BaseEnv, gymnasium.Env):
     @cached_property
     def single_observation_space(self) -> gymnasium.Space:
         """Space of one environment's observations."""
-        boxes = {
+        boxes: dict[str, gymnasium.Space[Any]] = {
             name: gymnasium.spaces.Box(-np.inf, np.inf, (width,), np.float32)
             for name, width in self.observation_dims.items()
         }
@@ -325,7 +327,7 @@ class RLEnv(BaseEnv, gymnasium.Env):
         """Continue where :meth:`state_dict` was taken; episodes start anew."""
         self.seed_value = int(state["seed"])
         self.rng.seed(self.seed_value)
-        self.rng.step.fill_(int(state["rng_step"]))
+        self.rng.step.copy_(torch.as_tensor(state["rng_step"]))
         self.common_step_count = int(state["steps"])
         self.common_step_counter.fill_(self.common_step_count)
 

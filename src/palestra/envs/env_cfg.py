@@ -26,7 +26,7 @@ class ViewerCfg:
     lookat: tuple[float, float, float] = (0.0, 0.0, 0.5)
     """Point looked at (m), relative to the origin."""
 
-    resolution: tuple[int, int] = (960, 540)
+    resolution: tuple[int, int] = (640, 360)
     """Width and height of the pictures (pixels)."""
 
     origin_type: Literal["world", "env", "asset_root"] = "world"

@@ -31,7 +31,7 @@ class RandomStream:
 
     def __init__(self, seed: int, num_envs: int, device: torch.device) -> None:
         self.num_envs, self.device = num_envs, device
-        self.step = torch.zeros((), dtype=torch.int64, device=device)
+        self.step: Tensor = torch.zeros((), dtype=torch.int64, device=device)
         """Number of environment steps so far; part of the checkpoint."""
         self._call = 0
         self.seed(seed)

@@ -105,6 +105,6 @@ class RecorderManager(ManagerBase):
         path = folder / f"{self.cfg.dataset_filename}_{self._written:06d}.npz"
         partial = path.with_suffix(".part")
         with partial.open("wb") as file:
-            np.savez_compressed(file, **{key: np.stack(rows) for key, rows in episode.items()})
+            np.savez_compressed(file, allow_pickle=False, **{key: np.stack(rows) for key, rows in episode.items()})
         partial.replace(path)
         self._written += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mujoco
 import mujoco_warp as mjw
@@ -143,7 +143,7 @@ class CudaEngine(Engine):
     def model_field(self, name: str) -> Tensor:
         tensor = self._expanded.get(name)
         if tensor is None:
-            shared = getattr(self._m, name, None)
+            shared: Any = getattr(self._m, name, None)
             if not isinstance(shared, wp.array):
                 raise ConfigError(f"the CUDA engine cannot vary {name!r} per environment")
             values = wp.to_torch(shared)

@@ -27,6 +27,8 @@ class Environment(Protocol):
     """Age of each episode in steps, ``(num_envs,)`` int64; may be written in place."""
     observation_dims: dict[str, int]
     """Observation group to its width."""
+    keep_terminal_observations: bool
+    """Whether extras hold the observations before the reset; a learner that does not read them turns it off."""
 
     def reset(self, seed: int | None = None) -> tuple[Observations, dict[str, Any]]:
         """Start all episodes anew and return the observations."""

@@ -44,8 +44,7 @@ class PPO:
         dtype: float32, or float64 for comparisons of arithmetic.
 
     Raises:
-        ConfigError: ``cfg.obs_groups`` names a group that the environment does not have, or a setting is out
-        of range.
+        ConfigError: ``cfg.obs_groups`` names a group that the environment does not have, or a setting is out of range.
     """
 
     def __init__(
@@ -105,9 +104,7 @@ class PPO:
         return obs
 
     def act(self, t: int) -> Tensor:
-        """Draw actions a ~ N(μ(s_t), σ²) for the stored observations of step ``t`` and return what the
-        environment gets.
-        """
+        """Draw actions a ~ N(μ(s_t), σ²) for what was seen before step ``t``; return what the environment gets."""
         s = self.storage
         s.mean[t].copy_(self.actor(s.observations_of("actor", t)))
         self.noise.normal_(generator=self.generator)
@@ -238,8 +235,7 @@ class PPO:
 
     @torch.no_grad()
     def fetch_metrics(self) -> tuple[dict[str, float], list[str]]:
-        """Return the last update's metrics, and which of ``HEALTH`` was not finite; the only fetch from the
-        device.
+        """Return the last update's metrics, and which of ``HEALTH`` was not finite; the only fetch from the device.
 
         What comes from the environment goes first: where that is broken, losses and parameters are too.
         """

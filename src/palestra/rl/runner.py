@@ -72,6 +72,7 @@ class OnPolicyRunner:
         self.last_metrics: dict[str, float | int] = {}
         """Numbers of the last iteration, as logged."""
         self._obs: Observations | None = None
+        env.keep_terminal_observations = cfg.algorithm.time_out_bootstrap == "terminal_observation"
         self._fresh_episodes = True
         self._saved_at = -1
 
@@ -81,9 +82,8 @@ class OnPolicyRunner:
         On SIGTERM or Ctrl-C the iteration is finished, a checkpoint saved and ``stop_signal`` set.
 
         Raises:
-            PalestraError: rewards, observations, losses or parameters are no longer finite; nothing is saved
-            then, so
-                that the last checkpoint stays good.
+            PalestraError: rewards, observations, losses or parameters are no longer finite; nothing is saved then,
+                so that the last checkpoint stays good.
         """
         first = self.current_learning_iteration
         last = self.cfg.max_iterations if num_iterations is None else first + num_iterations
@@ -229,6 +229,7 @@ class OnPolicyRunner:
             self._fresh_episodes = False
         if wanted.get("rng"):
             torch.set_rng_state(content["torch_rng_state"])
+        self._saved_at = -1
         if wanted.get("iteration"):
             self.current_learning_iteration = content["iter"]
             self.env_steps = content["env_steps"]

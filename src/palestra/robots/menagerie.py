@@ -47,9 +47,7 @@ def menagerie_root() -> Path | None:
         return None
     root = Path(value).expanduser()
     if not root.is_dir():
-        raise ConfigError(
-            f"MENAGERIE_ROOT={value!r} is no folder: set it to a checkout of {_REPOSITORY}, or unset it"
-        )
+        raise ConfigError(f"MENAGERIE_ROOT={value!r} is no folder: set it to a checkout of {_REPOSITORY}, or unset it")
     return root
 
 

@@ -143,7 +143,7 @@ class EnvCfg(ManagerBasedRLEnvCfg):
     episode_length_s: float = 15.0
     scene: SceneCfg = SceneCfg(num_envs=1024)
     viewer: ViewerCfg = ViewerCfg(
-        eye=(-2.5, -4.0, 2.0), lookat=(0.0, 0.0, 0.4), origin_type="asset_root", asset_name="robot"
+        eye=(-1.8, -2.9, 1.4), lookat=(0.0, 0.0, -0.1), origin_type="asset_root", asset_name="robot"
     )
     actions: ActionsCfg = ActionsCfg()
     observations: ObservationsCfg = ObservationsCfg()

@@ -105,7 +105,7 @@ class EnvCfg(ManagerBasedRLEnvCfg):
     decimation: int = 2
     episode_length_s: float = 500 * STEP_DT
     scene: SceneCfg = SceneCfg(num_envs=256)
-    viewer: ViewerCfg = ViewerCfg(eye=(0.0, -4.5, 2.6), lookat=(0.0, 0.0, 2.2))
+    viewer: ViewerCfg = ViewerCfg(eye=(0.0, -3.8, 2.3), lookat=(0.0, 0.0, 2.25))
     actions: ActionsCfg = ActionsCfg()
     observations: ObservationsCfg = ObservationsCfg()
     rewards: RewardsCfg = RewardsCfg()

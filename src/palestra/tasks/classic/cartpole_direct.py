@@ -22,7 +22,7 @@ class EnvCfg(DirectRLEnvCfg):
     sim: SimulationCfg = SimulationCfg(dt=STEP_DT / 2)
     scene: InteractiveSceneCfg = InteractiveSceneCfg(num_envs=256)
     robot: ArticulationCfg = CARTPOLE_CFG
-    viewer: ViewerCfg = ViewerCfg(eye=(0.0, -4.5, 2.6), lookat=(0.0, 0.0, 2.2))
+    viewer: ViewerCfg = ViewerCfg(eye=(0.0, -3.8, 2.3), lookat=(0.0, 0.0, 2.25))
     decimation: int = 2
     episode_length_s: float = 500 * STEP_DT
     observation_space: int = 4
@@ -76,7 +76,7 @@ class CartpoleEnv(DirectRLEnv):
 
     def _get_rewards(self) -> Tensor:
         upright = self.robot.data.joint_pos[:, self.pole].abs() < self.cfg.angle_limit
-        return upright.float() - 10.0 * self.reset_terminated.float()
+        return upright.to(torch.float32) - 10.0 * self.reset_terminated.to(torch.float32)
 
     def _get_dones(self) -> tuple[Tensor, Tensor]:
         pos = self.robot.data.joint_pos

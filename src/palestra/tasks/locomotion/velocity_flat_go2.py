@@ -1,6 +1,8 @@
 """A Unitree Go2 follows commanded planar and yaw velocities on flat ground.
 
-Observations, rewards and their weights are those of Isaac Lab's flat Go2 task (2.3) unless a line says otherwise.
+Observations, rewards and their weights are those of Isaac Lab's flat Go2 task (2.3), with three differences chosen by
+measurement for a budget of a few million steps: sideways commands reach 0.5 instead of 1 m/s, a step counts as long
+from 0.25 s instead of 0.5 s in the air (the robot trots at about 2 Hz), and the learner normalises observations.
 """
 
 import math
@@ -51,7 +53,7 @@ class CommandsCfg:
         heading_command=True,
         heading_control_stiffness=0.5,
         ranges=mdp.UniformVelocityCommandCfg.Ranges(
-            lin_vel_x=(-1.0, 1.0), lin_vel_y=(-1.0, 1.0), ang_vel_z=(-1.0, 1.0), heading=(-math.pi, math.pi)
+            lin_vel_x=(-1.0, 1.0), lin_vel_y=(-0.5, 0.5), ang_vel_z=(-1.0, 1.0), heading=(-math.pi, math.pi)
         ),
     )
 
@@ -102,7 +104,7 @@ class RewardsCfg:
     feet_air_time = RewardTermCfg(
         func=mdp.feet_air_time,
         weight=0.25,
-        params={"sensor_cfg": SceneEntityCfg("feet"), "command_name": "base_velocity", "threshold": 0.5},
+        params={"sensor_cfg": SceneEntityCfg("feet"), "command_name": "base_velocity", "threshold": 0.25},
     )
     flat_orientation_l2 = RewardTermCfg(func=mdp.flat_orientation_l2, weight=-2.5)
 
@@ -142,7 +144,7 @@ class EnvCfg(ManagerBasedRLEnvCfg):
     episode_length_s: float = 20.0
     scene: SceneCfg = SceneCfg(num_envs=1024)
     viewer: ViewerCfg = ViewerCfg(
-        eye=(1.4, -1.6, 0.8), lookat=(0.0, 0.0, 0.1), origin_type="asset_root", asset_name="robot"
+        eye=(1.0, -1.2, 0.55), lookat=(0.0, 0.0, -0.05), origin_type="asset_root", asset_name="robot"
     )
     commands: CommandsCfg = CommandsCfg()
     actions: ActionsCfg = ActionsCfg()
@@ -159,6 +161,8 @@ class PlayEnvCfg(EnvCfg):
     def __post_init__(self) -> None:
         self.scene.num_envs = 16
         self.observations.policy.enable_corruption = False
+        self.commands.base_velocity.rel_standing_envs = 0.0
+        self.commands.base_velocity.resampling_time_range = (3.0, 3.0)
 
 
 @configclass
@@ -169,6 +173,6 @@ class AgentCfg(PPORunnerCfg):
     num_steps_per_env: int = 24
     max_iterations: int = 300
     save_interval: int = 50
-    actor: ModelCfg = ModelCfg(hidden_dims=[128, 128], init_std=1.0, output_gain=0.01)
-    critic: ModelCfg = ModelCfg(hidden_dims=[128, 128])
+    actor: ModelCfg = ModelCfg(hidden_dims=[128, 128], obs_normalization=True, output_gain=0.01)
+    critic: ModelCfg = ModelCfg(hidden_dims=[128, 128], obs_normalization=True)
     algorithm: PPOAlgorithmCfg = PPOAlgorithmCfg(entropy_coef=0.005, learning_rate=1e-3, num_learning_epochs=5)

@@ -150,8 +150,8 @@ class ObservationsCfg:
 class RewardsCfg:
     """−distance − 0.01 ‖action‖ a step, and a bonus at the target. Weights are per second, hence ``STEP_DT``."""
 
-    distance = RewardTermCfg(func=distance, weight=-1.0 / STEP_DT)
-    effort = RewardTermCfg(func=velocity_command_norm, weight=-0.01 / STEP_DT)
+    distance: RewardTermCfg | None = RewardTermCfg(func=distance, weight=-1.0 / STEP_DT)
+    effort: RewardTermCfg | None = RewardTermCfg(func=velocity_command_norm, weight=-0.01 / STEP_DT)
     reached = RewardTermCfg(func=reached_bonus, weight=10.0 / STEP_DT, params={"radius": REACH_RADIUS})
 
 
@@ -182,7 +182,7 @@ class EnvCfg(ManagerBasedRLEnvCfg):
     decimation: int = 2
     episode_length_s: float = 500 * STEP_DT
     scene: SceneCfg = SceneCfg(num_envs=1024)
-    viewer: ViewerCfg = ViewerCfg(eye=(1.9, -1.5, 1.2), lookat=(0.25, 0.0, 0.4))
+    viewer: ViewerCfg = ViewerCfg(eye=(1.55, -1.25, 0.95), lookat=(0.3, 0.0, 0.4))
     commands: CommandsCfg = CommandsCfg()
     actions: ActionsCfg = ActionsCfg()
     observations: ObservationsCfg = ObservationsCfg()

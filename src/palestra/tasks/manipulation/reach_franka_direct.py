@@ -33,7 +33,7 @@ class EnvCfg(DirectRLEnvCfg):
     sim: SimulationCfg = SimulationCfg(dt=STEP_DT / 2)
     scene: SceneCfg = SceneCfg(num_envs=1024)
     robot: ArticulationCfg = FRANKA_PANDA_VELOCITY_CFG
-    viewer: ViewerCfg = ViewerCfg(eye=(1.9, -1.5, 1.2), lookat=(0.25, 0.0, 0.4))
+    viewer: ViewerCfg = ViewerCfg(eye=(1.55, -1.25, 0.95), lookat=(0.3, 0.0, 0.4))
     decimation: int = 2
     episode_length_s: float = 500 * STEP_DT
     observation_space: int = 17
