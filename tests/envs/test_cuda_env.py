@@ -1,11 +1,21 @@
 """Environments on the GPU: no host syncs in a step, finite scores, the same meaning as on the CPU."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
 from palestra.config import make
 
 pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(autouse=True)
+def default_sync_mode() -> Iterator[None]:
+    torch.cuda.set_sync_debug_mode(0)
+    yield
+    torch.cuda.set_sync_debug_mode(0)
+
 
 TASKS = ("Velocity-Flat-Go2", "Reach-Franka", "Cartpole", "Cartpole-Direct", "Reach-Franka-Direct", "Ant")
 

@@ -55,7 +55,7 @@ class CudaEngine(Engine):
     def __init__(self, model: mujoco.MjModel, num_envs: int, cfg: SimulationCfg, device: torch.device) -> None:
         self.model, self.num_envs = model, num_envs
         self.device = torch.device("cuda", device.index or 0)
-        wp.config.quiet = True
+        wp.config.log_level = wp.LOG_WARNING  # no line for each kernel module
         wp.init()
         self._wp_device = wp.device_from_torch(self.device)
         self.capacity = self._capacity(model, cfg)
