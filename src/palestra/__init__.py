@@ -3,6 +3,7 @@
 Names are imported when they are first used, so that the command line starts at once.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
     from palestra.config.registry import make, register, task_ids
 
     __version__: str
+
+# PyTorch's worker threads otherwise spin after each operation and take the cores from the physics threads; sleeping
+# instead trains a tenth to a quarter faster on two cores. It only counts before PyTorch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = ["__version__", "make", "register", "task_ids"]
 
