@@ -29,6 +29,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import palestra  # noqa: F401  # isort: skip  # before PyTorch, so that its idle threads sleep
+
 import envpool
 import envpool_assets
 import mujoco

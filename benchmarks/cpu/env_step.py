@@ -12,12 +12,12 @@ import json
 import statistics
 import time
 
+import palestra  # isort: skip  # before PyTorch, so that its idle threads sleep
+
 import mujoco
 import numpy as np
 import torch
 from mujoco.batch import Batch
-
-import palestra
 
 
 def main() -> None:

@@ -385,3 +385,17 @@ def test_a_refresh_keeps_forces_of_the_last_step_and_a_reset_clears_them(threads
     engine.field("qfrc_smooth")  # reading a field for the first time disturbs nothing either
     engine.step(1)
     assert engine.field("actuator_force").squeeze(-1).tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_mujocos_profiler_is_off(engine: CpuEngine) -> None:
+    stage = mujoco.mjtTimer.mjTIMER_STEP
+    data = mujoco.MjData(engine.model)
+    mujoco.mj_step(engine.model, data)
+    assert (data.timer[stage].number, data.timer[stage].duration) == (1, 0.0)
+    mujoco.set_mjcb_time(None)  # the Python package's own clock again
+    mujoco.mj_step(engine.model, data)
+    assert data.timer[stage].duration > 0.0
+    CpuEngine(engine.model, 1, SimulationCfg())
+    duration = data.timer[stage].duration
+    mujoco.mj_step(engine.model, data)
+    assert data.timer[stage].duration == duration
