@@ -6,6 +6,7 @@ import pytest
 
 import palestra
 from palestra.config import load_env_cfg
+from palestra.config.registry import task_ids
 from palestra.envs.descriptor import describe
 
 LEGS = [f"{leg}_{part}_joint" for leg in ("FL", "FR", "RL", "RR") for part in ("hip", "thigh", "calf")]
@@ -136,18 +137,38 @@ def test_slides_are_in_metres_and_what_has_no_limit_is_null():
 
 
 def test_a_direct_environment_has_indices_or_the_names_that_it_gives(monkeypatch):
-    plain = description_of("Cartpole-Direct")
+    from palestra.tasks.classic.cartpole_direct import CartpoleEnv
+
+    with monkeypatch.context() as patch:
+        patch.delattr(CartpoleEnv, "io_descriptor")
+        plain = description_of("Cartpole-Direct")
     (term,) = plain["observations"]["policy"]["terms"]
     assert [e["name"] for e in term["entries"]] == ["0", "1", "2", "3"]
     assert plain["actions"]["width"] == 1 and plain["rewards"] == []
     assert plain["articulations"]["robot"]["joint_names"] == ["slider_to_cart", "cart_to_pole"]
-
-    from palestra.tasks.classic.cartpole_direct import CartpoleEnv
 
     names = ["x", {"name": "x_dot", "units": "m/s", "frame": "world"}, "angle", "angle_dot"]
     given = {"observations": {"policy": names}, "actions": ["force"]}
     monkeypatch.setattr(CartpoleEnv, "io_descriptor", lambda env: given, raising=False)
     named = description_of("Cartpole-Direct")
     entries = named["observations"]["policy"]["terms"][0]["entries"]
-    assert entries[1] == {"index": 1, "name": "x_dot", "units": "m/s", "frame": "world", "age": 0}
-    assert named["actions"]["terms"][0]["entries"] == [{"index": 0, "name": "force", "units": ""}]
+    assert entries[1] == {"index": 1, "name": "x_dot", "units": "m/s", "scale": None, "frame": "world", "age": 0}
+    assert named["actions"]["terms"][0]["entries"] == [{"index": 0, "name": "force", "units": "", "scale": None}]
+
+
+@pytest.mark.parametrize("task", ["Cartpole", "Reach-Franka"])
+def test_a_direct_task_describes_the_numbers_of_its_manager_based_twin(task: str):
+    def units(name: str) -> list[str]:
+        return [e["units"] for t in description_of(name)["observations"]["policy"]["terms"] for e in t["entries"]]
+
+    assert units(f"{task}-Direct") == units(task)
+    joints = description_of(f"{task}-Direct")["actions"]["terms"][0]["entries"]
+    assert len(joints) == description_of(task)["actions"]["width"] and all(e["units"] for e in joints)
+
+
+@pytest.mark.parametrize("task", task_ids())
+def test_every_number_of_every_task_has_a_unit(task: str):
+    description = description_of(task)
+    terms = [t for group in description["observations"].values() for t in group["terms"]]
+    entries = [e for t in terms + description["actions"]["terms"] for e in t["entries"]]
+    assert [e["name"] for e in entries if not e["units"]] == []

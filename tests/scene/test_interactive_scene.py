@@ -13,6 +13,7 @@ from palestra.sensors import ContactSensorCfg, SensorBaseCfg
 from palestra.sim import DistantLightCfg, DomeLightCfg, GroundPlaneCfg, SimulationCfg
 from palestra.terrains import TerrainImporterCfg
 from palestra.utils import configclass
+from palestra.view.visual_model import visual_model
 
 
 def test_two_robots_of_one_model_do_not_clash() -> None:
@@ -38,10 +39,10 @@ def test_two_robots_of_one_model_do_not_clash() -> None:
     assert len(set(names)) == 6
 
 
-def test_the_render_model_has_the_same_state_and_more_geoms() -> None:
+def test_the_model_of_pictures_has_the_same_state_and_more_geoms() -> None:
     scene = InteractiveScene(QuadrupedSceneCfg(num_envs=1), SimulationCfg(threads=1))
     scene.build()
-    model, visual = scene.model, scene.render_model
+    model, visual = scene.model, visual_model(scene)
     for size in ("nq", "nv", "nu", "nbody", "njnt", "nsensor"):
         assert getattr(model, size) == getattr(visual, size), size
     assert visual.ngeom > model.ngeom

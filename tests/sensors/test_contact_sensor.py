@@ -41,6 +41,7 @@ def world() -> World:
         on_bottom=ContactSensorCfg(prim_path="bottom/body", history_length=3, track_air_time=True),
         on_top=ContactSensorCfg(prim_path="top/body"),
         between=ContactSensorCfg(prim_path="bottom/body", filter_prim_paths_expr=["top/.*", "robot/trunk"]),
+        floor=ContactSensorCfg(prim_path="bottom/body", filter_prim_paths_expr=["ground", "top/body"]),
         table=ContactSensorCfg(prim_path="{ENV_REGEX_NS}/Robot/trunk", match="subtrees"),
         feet=ContactSensorCfg(prim_path="/World/envs/env_.*/Robot/.*_foot", match="geoms"),
         bodies=ContactSensorCfg(prim_path="robot/.*"),
@@ -73,6 +74,15 @@ def test_pairs_count_only_the_filtered_elements(settled: World) -> None:
         [0.0, 0.0, 0.0],
     ]
     assert torch.allclose(data.net_forces_w, data.force_matrix_w.sum(dim=2))
+
+
+def test_the_ground_may_be_a_filtered_element(settled: World) -> None:
+    forces = settled.scene.sensors["floor"].data.force_matrix_w
+    assert forces is not None
+    assert forces[1, 0].tolist() == [
+        pytest.approx([0, 0, 3 * 9.81], abs=0.02),
+        pytest.approx([0, 0, -9.81], abs=0.02),
+    ]
 
 
 def test_subtrees_geoms_and_bodies(settled: World) -> None:

@@ -31,7 +31,8 @@ def describe(env: BaseEnv, task: str = "") -> Description:
     ``actions``, ``articulations`` (joints in the simulation's order with defaults, gains and limits), ``commands``,
     ``rewards``, ``terminations``, ``events`` and ``curriculum``. Direct environments have no terms; those that
     define ``io_descriptor()``, which returns ``{"observations": {group: [names]}, "actions": [names]}``, have
-    names, the others indices. A name may also be a mapping with ``name``, ``units`` and ``frame``.
+    names, the others indices. A name may also be a mapping with ``name``, ``units``, ``frame`` and ``scale`` (what the
+    quantity in these units is multiplied by).
 
     Args:
         env: the environment.
@@ -166,7 +167,7 @@ def _direct_term(name: str, given: Any, width: int, frame: bool) -> Description:
     entries = []
     for index, entry in enumerate(listed):
         known = dict(entry) if isinstance(entry, Mapping) else {"name": str(entry)}
-        line = {"index": index, "name": known["name"], "units": known.get("units", "")}
+        line = {"index": index, "name": known["name"], "units": known.get("units", ""), "scale": known.get("scale")}
         entries.append({**line, "frame": known.get("frame", ""), "age": 0} if frame else line)
     return {"name": name, "slice": [0, width], "width": width, "entries": entries}
 

@@ -9,10 +9,7 @@ from typing import Literal
 import mujoco
 
 from palestra.errors import ConfigError
-from palestra.sim import MjcfFileCfg
-
-MJCF_DIR = Path(__file__).parent / "mjcf"
-"""Folder of the models that ship with Palestra; a file's stem is the name of its robot and of its module."""
+from palestra.sim import MJCF_DIR, MjcfFileCfg
 
 Origin = Literal["path", "palestra", "menagerie_root", "menagerie"]
 """How a model was found: a file, our own library, ``MENAGERIE_ROOT``, the ``mujoco-menagerie`` package."""
@@ -47,7 +44,8 @@ class RobotInfo:
 
     def spawn(self) -> MjcfFileCfg:
         """Return the spawner of this file, for ``ArticulationCfg(spawn=info.spawn(), ...)``."""
-        return MjcfFileCfg(asset_path=str(self.path))
+        own = self.path.parent == MJCF_DIR
+        return MjcfFileCfg(asset_path=f"palestra:{self.path.name}" if own else str(self.path))
 
 
 @dataclass(frozen=True)

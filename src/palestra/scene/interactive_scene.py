@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import cached_property
 
 import mujoco
 import torch
@@ -83,7 +82,7 @@ class InteractiveScene:
         for name, sensor in self.sensors.items():
             sensor.name = name
             sensor.edit_scene(self.spec, self.assets)
-        self.model = self._compile(visual=False)
+        self.model = self._compile()
         self.engine = make_engine(self.model, self.num_envs, self._sim)
         self.device = self.engine.device
         self.env_origins = torch.zeros(self.num_envs, 3, device=self.device)
@@ -92,11 +91,6 @@ class InteractiveScene:
         for sensor in self.sensors.values():
             sensor.bind(self.engine, self.assets)
         return self.engine
-
-    @cached_property
-    def render_model(self) -> mujoco.MjModel:
-        """The model with its visual geoms; states and names are those of ``model``."""
-        return self._compile(visual=True)
 
     def __getitem__(self, key: str) -> Articulation | RigidObject | SensorBase:
         for group in (self.articulations, self.rigid_objects, self.sensors):
@@ -142,10 +136,10 @@ class InteractiveScene:
     def filter_collisions(self, global_prim_paths: list[str] | None = None) -> None:
         """Nothing to do: environments never collide with each other. Isaac Lab's direct tasks call it."""
 
-    def _compile(self, visual: bool) -> mujoco.MjModel:
+    def _compile(self) -> mujoco.MjModel:
         # Geoms that only look nice cost a tenth of a quadruped's step, so that the simulated model has none.
         spec = self.spec.copy()
-        spec.compiler.discardvisual = not visual
+        spec.compiler.discardvisual = True
         try:
             return spec.compile()
         except ValueError as error:

@@ -13,7 +13,7 @@ from torch import Tensor
 from palestra.assets.asset import Asset
 from palestra.config.configclass import configclass
 from palestra.physics import Engine
-from palestra.sensors.sensor_base import SensorBase, SensorBaseCfg, sensor_slice, spec_names
+from palestra.sensors.sensor_base import SensorBase, SensorBaseCfg, sensor_slice, spec_names, split_path
 from palestra.utils.string import resolve_matching_names
 
 _CONTACT_FIELDS = (1 << int(mujoco.mjtConDataField.mjCONDATA_FOUND)) | (
@@ -30,7 +30,10 @@ class ContactSensorCfg(SensorBaseCfg):
     """What the last part of ``prim_path`` (and of the filters) names."""
 
     filter_prim_paths_expr: list[str] = []
-    """Other side: only contacts with these elements count. Empty means everything. Same syntax as ``prim_path``."""
+    """Other side: only contacts with these elements count. Empty means everything. Same syntax as ``prim_path``.
+
+    What never moves has geoms only: ``"ground"`` names all those of the scene's ``ground``.
+    """
 
     track_air_time: bool = False
     """Whether air and contact times are kept."""
@@ -72,25 +75,27 @@ class ContactSensor(SensorBase):
         kind = "geoms" if self.cfg.match == "geoms" else "bodies"
         watched = self._elements(scene, assets, self.cfg.prim_path, kind)
         self.body_names = [name for _, name in watched]
-        others: list[str | None] = [None]
-        if self.cfg.filter_prim_paths_expr:
-            others = [
-                prefix + name
-                for path in self.cfg.filter_prim_paths_expr
-                for prefix, name in self._elements(scene, assets, path, kind)
-            ]
-        self._sensor_names = []
         objtype = {
             "bodies": mujoco.mjtObj.mjOBJ_BODY,
             "geoms": mujoco.mjtObj.mjOBJ_GEOM,
             "subtrees": mujoco.mjtObj.mjOBJ_XBODY,
         }[self.cfg.match]
+        others: list[tuple[mujoco.mjtObj, str] | None] = [None]
+        if self.cfg.filter_prim_paths_expr:
+            others = []
+            for path in self.cfg.filter_prim_paths_expr:
+                static = self._static_geoms(scene, assets, path)
+                if static:
+                    others += [(mujoco.mjtObj.mjOBJ_GEOM, name) for name in static]
+                else:
+                    others += [(objtype, prefix + name) for prefix, name in self._elements(scene, assets, path, kind)]
+        self._sensor_names = []
         for prefix, name in watched:
             for k, other in enumerate(others):
                 sensor = scene.add_sensor(name=f"{self.name}/{prefix}{name}/{k}", type=mujoco.mjtSensor.mjSENS_CONTACT)
                 sensor.objtype, sensor.objname = objtype, prefix + name
                 if other is not None:
-                    sensor.reftype, sensor.refname = objtype, other
+                    sensor.reftype, sensor.refname = other
                 sensor.intprm[:3] = [_CONTACT_FIELDS, _REDUCE_NETFORCE, 1]
                 self._sensor_names.append(sensor.name)
         self._num_filtered = len(others) if self.cfg.filter_prim_paths_expr else 0
@@ -179,3 +184,13 @@ class ContactSensor(SensorBase):
         where = f"sensor {self.name!r}, {kind} of {asset.name!r}"
         _, names = resolve_matching_names(expression, spec_names(scene, asset.prefix, kind), where=where)
         return [(asset.prefix, name) for name in names]
+
+    def _static_geoms(self, scene: mujoco.MjSpec, assets: Mapping[str, Asset], path: str) -> list[str]:
+        """Return the full names of the geoms that a path names if it leads to what never moves, else nothing."""
+        entity, expression = split_path(path)
+        prefix = f"{entity}/"
+        names = [geom.name[len(prefix) :] for geom in scene.worldbody.geoms if geom.name.startswith(prefix)]
+        if entity in assets or not names:
+            return []
+        _, matched = resolve_matching_names(expression, names, where=f"sensor {self.name!r}, geoms of {entity!r}")
+        return [prefix + name for name in matched]

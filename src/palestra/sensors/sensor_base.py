@@ -67,19 +67,25 @@ class SensorBase:
 
     def _target(self, assets: Mapping[str, Asset], path: str) -> tuple[Asset, str]:
         """Split a path into its asset and its body expression."""
-        parts = _ENV_PREFIX.sub("", path).strip("/").split("/")
-        key = parts[0].lower()
+        first, expression = split_path(path)
+        key = first.lower()
         found = [n for n in assets if n.lower() == key]
         found = found or [n for n, a in assets.items() if a.cfg.prim_path.rsplit("/", 1)[-1].lower() == key]
         if not found:
-            hint = did_you_mean(parts[0], assets)
-            raise ConfigError(f"sensor {self.name!r}: no asset {parts[0]!r} in {path!r}; {hint}")
+            hint = did_you_mean(first, assets)
+            raise ConfigError(f"sensor {self.name!r}: no asset {first!r} in {path!r}; {hint}")
         if len(found) > 1:
             raise ConfigError(
-                f"sensor {self.name!r}: {parts[0]!r} in {path!r} may be {' or '.join(map(repr, found))}; "
-                f"write the asset's name in the scene, e.g. '{found[0]}/{'/'.join(parts[1:])}'"
+                f"sensor {self.name!r}: {first!r} in {path!r} may be {' or '.join(map(repr, found))}; "
+                f"write the asset's name in the scene, e.g. '{found[0]}/{expression}'"
             )
-        return assets[found[0]], "/".join(parts[1:]) or ".*"
+        return assets[found[0]], expression
+
+
+def split_path(path: str) -> tuple[str, str]:
+    """Split a path into the entity that it names and the expression over its elements."""
+    first, _, expression = _ENV_PREFIX.sub("", path).strip("/").partition("/")
+    return first, expression or ".*"
 
 
 def spec_names(scene: mujoco.MjSpec, prefix: str, kind: str) -> list[str]:

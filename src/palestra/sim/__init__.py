@@ -2,6 +2,7 @@
 
 from palestra.sim.simulation_cfg import SimulationCfg
 from palestra.sim.spawners import (
+    MJCF_DIR,
     CapsuleCfg,
     CuboidCfg,
     CylinderCfg,
@@ -15,6 +16,7 @@ from palestra.sim.spawners import (
 )
 
 __all__ = [
+    "MJCF_DIR",
     "CapsuleCfg",
     "CuboidCfg",
     "CylinderCfg",

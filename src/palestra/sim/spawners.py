@@ -10,6 +10,9 @@ import mujoco
 from palestra.config.configclass import MISSING, configclass
 from palestra.errors import ConfigError
 
+MJCF_DIR = Path(__file__).parents[1] / "robots" / "mjcf"
+"""Folder of the models that ship with Palestra; a file's stem is the name of its robot and of its module."""
+
 
 @configclass
 class SpawnerCfg:
@@ -25,10 +28,14 @@ class MjcfFileCfg(SpawnerCfg):
     """An MJCF (or URDF) file."""
 
     asset_path: str = MISSING
-    """Path of the file."""
+    """Path of the file, or ``palestra:<file>`` for one that ships with Palestra (in ``palestra/robots/mjcf``).
+
+    The second form holds on every machine, so that a run's ``config.yaml`` does.
+    """
 
     def build(self, name: str) -> mujoco.MjSpec:
-        path = Path(self.asset_path)
+        own, _, file = self.asset_path.rpartition(":")
+        path = MJCF_DIR / file if own == "palestra" else Path(self.asset_path)
         if not path.is_file():
             raise ConfigError(f"asset {name!r}: no file {str(path)!r}")
         try:

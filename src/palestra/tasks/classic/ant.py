@@ -25,17 +25,20 @@ from palestra.utils.math import euler_xyz_from_quat, quat_apply
 ROBOT = SceneEntityCfg("robot")
 
 
+@mdp.observation_io(units="1", frame="world", entries=("up",))
 def up_projection(env: Any, asset_cfg: SceneEntityCfg = ROBOT) -> Tensor:
     """Cosine between the torso's up axis and the world's, ``(num_envs, 1)``."""
     return -env.scene[asset_cfg.name].data.projected_gravity_b[:, 2:3]
 
 
+@mdp.observation_io(units="1", frame="world", entries=("heading",))
 def heading_projection(env: Any, asset_cfg: SceneEntityCfg = ROBOT) -> Tensor:
     """Cosine between the torso's forward axis and the world's x, ``(num_envs, 1)``."""
     data = env.scene[asset_cfg.name].data
     return quat_apply(data.root_quat_w, data.FORWARD_VEC_B)[:, 0:1]
 
 
+@mdp.observation_io(units="rad", frame="world", entries=("yaw", "roll"))
 def yaw_roll(env: Any, asset_cfg: SceneEntityCfg = ROBOT) -> Tensor:
     """Yaw and roll of the torso (rad), ``(num_envs, 2)``."""
     roll, _, yaw = euler_xyz_from_quat(env.scene[asset_cfg.name].data.root_quat_w)

@@ -62,6 +62,14 @@ class CartpoleEnv(DirectRLEnv):
         self.cart, self.pole = (self.robot.find_joints(n)[0][0] for n in ("slider_to_cart", "cart_to_pole"))
         self.cart_ids = torch.tensor([self.cart], device=self.device)
 
+    def io_descriptor(self) -> dict[str, Any]:
+        """Name what observations and actions hold, for ``palestra info`` and export."""
+        names = [("cart/position", "m"), ("cart/velocity", "m/s"), ("pole/angle", "rad"), ("pole/velocity", "rad/s")]
+        return {
+            "observations": {"policy": [{"name": name, "units": units} for name, units in names]},
+            "actions": [{"name": "cart/force", "units": f"{self.cfg.force_scale} N"}],
+        }
+
     def _setup_scene(self) -> None:
         self.robot = Articulation(self.cfg.robot)
         self.scene.articulations["robot"] = self.robot

@@ -74,6 +74,7 @@ class PointCommandCfg(CommandTermCfg):
     z: tuple[float, float] = (0.2, 0.8)
 
 
+@mdp.observation_io(units="m", frame="world", entries="xyz")
 def target_offset(env: Any) -> Tensor:
     """Vector from the fingertips to the target, world frame (m), ``(num_envs, 3)``."""
     return env.command_manager.get_command("target") - env.scene["fingertips"].data.target_pos_w[:, 0]

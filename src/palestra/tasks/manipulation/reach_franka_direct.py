@@ -79,6 +79,19 @@ class ReachFrankaEnv(DirectRLEnv):
         self.target = torch.zeros(self.num_envs, 3, device=self.device)
         self.command = torch.zeros(self.num_envs, 7, device=self.device)
 
+    def io_descriptor(self) -> dict[str, Any]:
+        """Name what observations and actions hold, for ``palestra info`` and export."""
+        joints = [self.robot.joint_names[i] for i in self.arm.tolist()]
+        observations = [{"name": f"joint_pos_rel/{j}", "units": "rad"} for j in joints]
+        observations += [{"name": f"joint_vel/{j}", "units": "rad/s", "scale": 0.3} for j in joints]
+        observations += [
+            {"name": f"target_offset/{axis}", "units": "m", "frame": "world", "scale": 2.0} for axis in "xyz"
+        ]
+        return {
+            "observations": {"policy": observations},
+            "actions": [{"name": f"joint_velocity/{j}", "units": "rad/s"} for j in joints],
+        }
+
     def debug_markers(self) -> list[tuple[Tensor, float, tuple[float, float, float, float]]]:
         """Spheres that viewers draw: positions ``(num_envs, 3)``, radius (m) and colour."""
         return [(self.target, REACH_RADIUS, (0.1, 0.8, 0.2, 0.5))]
