@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -33,9 +34,9 @@ class BaseEnv:
         rng: random numbers that do not depend on the number of environments.
         log: sums and counts of finished episodes.
         common_step_counter: environment steps so far, int64 on the device.
-        common_step_count: the same on the host.
         all_envs: a mask that is true everywhere.
-        capture: ``"auto"``, or ``"off"`` once a term needs the host.
+        capture: ``"auto"`` records the step as a CUDA graph on a GPU; ``"off"`` if the configuration says so or a
+            term needs the host.
     """
 
     cfg: BaseEnvCfg
@@ -49,7 +50,7 @@ class BaseEnv:
         self.cfg, self.render_mode = cfg, render_mode
         self.seed_value = 0 if cfg.seed is None else int(cfg.seed)
         torch.manual_seed(self.seed_value)
-        self.capture = "auto"
+        self.capture: str = "off" if cfg.check_terms else cfg.capture
         self.check_terms = cfg.check_terms
         self.scene = InteractiveScene(cfg.scene, cfg.sim)
         self._setup_scene()
@@ -59,9 +60,13 @@ class BaseEnv:
         self.log = EpisodeLog(self.device)
         self.all_envs = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         self.common_step_counter: Tensor = torch.zeros((), dtype=torch.int64, device=self.device)
-        self.common_step_count = 0
         self.extras: dict[str, Any] = {}
         self._renderer: Any = None
+
+    @property
+    def common_step_count(self) -> int:
+        """``common_step_counter`` on the host (a sync on CUDA)."""
+        return int(self.common_step_counter)
 
     @property
     def physics_dt(self) -> float:
@@ -254,14 +259,43 @@ class RLEnv(BaseEnv, gymnasium.Env):  # pyright: ignore[reportIncompatibleMethod
         return _clone(obs), reward.clone(), terminated.clone(), time_outs.clone(), _clone(extras)
 
     def step_in_place(self, action: Tensor) -> tuple[Observations, Tensor, Tensor, Tensor, dict[str, Any]]:
-        """As :meth:`step`, but returns buffers that the next step overwrites."""
+        """As :meth:`step`, but returns buffers that the next step overwrites.
+
+        On CUDA the third call records the step as one graph (see :mod:`palestra.physics.capture`), which later calls
+        replay, unless ``capture`` is ``"off"``. Inside somebody else's recording it is part of that.
+        """
+        if self.capture == "off" or self.device.type == "cpu" or torch.cuda.is_current_stream_capturing():
+            self._step(action)
+        else:
+            if action.shape != self._action_in.shape:
+                allowed = tuple(self._action_in.shape)
+                raise ConfigError(f"the action has shape {tuple(action.shape)}; it must be {allowed}")
+            self._action_in.copy_(action)
+            self._captured_step()
+        return self._obs, self.reward_buf, self.reset_terminated, self.reset_time_outs, self.extras
+
+    @cached_property
+    def _action_in(self) -> Tensor:
+        return torch.zeros(self.num_envs, self.num_actions, device=self.device)
+
+    @cached_property
+    def _captured_step(self) -> Callable[[], None]:
+        from palestra.physics.capture import CapturedCall
+
+        return CapturedCall(
+            lambda: self._step(self._action_in),
+            self.device,
+            "the environment's step",
+            key=lambda: (self.engine.layout, self.keep_terminal_observations),
+        )
+
+    def _step(self, action: Tensor) -> None:
         self.rng.advance()
         self.rng.begin("user")
         self._process_action(action)
         self._run_physics(self._action_every_substep)
         self.episode_length_buf += 1
         self.common_step_counter += 1
-        self.common_step_count += 1
         finite = self.engine.finite()
         self._compute_dones(finite)
         torch.logical_or(self.reset_terminated, self.reset_time_outs, out=self.reset_buf)
@@ -281,7 +315,6 @@ class RLEnv(BaseEnv, gymnasium.Env):  # pyright: ignore[reportIncompatibleMethod
         if self.keep_terminal_observations:
             self._store(self._terminal_obs, _where(done, before, self._obs) if before else self._obs)
             self.extras["terminal_observation"] = self._terminal_obs
-        return self._obs, self.reward_buf, self.reset_terminated, self.reset_time_outs, self.extras
 
     def fetch_log(self) -> dict[str, float]:
         """Return means over the episodes that ended since the last call, and curriculum values (one host sync)."""
@@ -328,8 +361,7 @@ class RLEnv(BaseEnv, gymnasium.Env):  # pyright: ignore[reportIncompatibleMethod
         self.seed_value = int(state["seed"])
         self.rng.seed(self.seed_value)
         self.rng.step.copy_(torch.as_tensor(state["rng_step"]))
-        self.common_step_count = int(state["steps"])
-        self.common_step_counter.fill_(self.common_step_count)
+        self.common_step_counter.fill_(int(state["steps"]))
 
     @property
     def _action_every_substep(self) -> bool:

@@ -65,6 +65,9 @@ class BaseEnvCfg:
     seed: int | None = None
     """Seed of the environment's random numbers; ``None`` takes 0 and says so in the run's configuration."""
 
+    capture: Literal["auto", "off"] = "auto"
+    """On a GPU, ``"auto"`` records a step as one CUDA graph; ``"off"`` launches each operation from Python."""
+
     check_terms: bool = False
     """Whether every term's value is checked for NaN and infinity, which names the culprit and costs a sync."""
 

@@ -5,35 +5,51 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from palestra.errors import ConfigError
+
+_CAPACITY = 1024
+
 
 class EpisodeLog:
-    """Groups of quantities that share a count (episodes), and gauges that keep their last value."""
+    """Groups of quantities that share a count (episodes), and gauges that keep their last value.
+
+    All sums and counts lie in one tensor and all gauges in another, so that fetching takes two copies and one fill.
+    """
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._names: list[list[str]] = []
-        self._sums: list[Tensor] = []
-        self._counts: list[Tensor] = []
+        self._totals = torch.zeros(_CAPACITY, device=device)
+        self._gauges = torch.full((_CAPACITY,), float("nan"), device=device)
+        self._groups: list[tuple[list[str], Tensor, Tensor]] = []
+        self._used = 0
         self._gauge_names: list[str] = []
-        self._gauges: list[Tensor] = []
 
     def add_group(self, names: list[str]) -> int:
-        """Register quantities that are always added together; returns the group's number."""
-        self._names.append(names)
-        self._sums.append(torch.zeros(len(names), device=self._device))
-        self._counts.append(torch.zeros((), device=self._device))
-        return len(self._names) - 1
+        """Register quantities that are always added together; returns the group's number.
+
+        Raises:
+            ConfigError: the environment logs too many quantities.
+        """
+        first, count = self._used, self._used + len(names)
+        self._used = count + 1
+        self._check(self._used)
+        self._groups.append((names, self._totals[first:count], self._totals[count]))
+        return len(self._groups) - 1
 
     def add(self, group: int, sums: Tensor, count: Tensor) -> None:
         """Add sums ``(len(names),)`` over ``count`` episodes."""
-        self._sums[group] += sums
-        self._counts[group] += count
+        _, totals, episodes = self._groups[group]
+        totals += sums
+        episodes += count
 
     def add_gauge(self, name: str) -> int:
-        """Register a quantity of which the last value counts."""
+        """Register a quantity of which the last value counts.
+
+        Raises:
+            ConfigError: the environment logs too many quantities.
+        """
         self._gauge_names.append(name)
-        self._gauges.append(torch.full((), float("nan"), device=self._device))
-        return len(self._gauges) - 1
+        self._check(len(self._gauge_names))
+        return len(self._gauge_names) - 1
 
     def set_gauge(self, gauge: int, value: Tensor) -> None:
         """Set a gauge (0-dim)."""
@@ -44,19 +60,21 @@ class EpisodeLog:
 
         Quantities without an episode since the last call are left out.
         """
-        parts = [*self._sums, *(c.reshape(1) for c in self._counts), *(g.reshape(1) for g in self._gauges)]
-        if not parts:
-            return {}
-        numbers = torch.cat(parts).tolist()
-        for tensor in (*self._sums, *self._counts):
-            tensor.zero_()
-        widths = [len(names) for names in self._names]
-        counts = numbers[sum(widths) : sum(widths) + len(widths)]
+        numbers = self._totals[: self._used].tolist()
+        self._totals.zero_()
         out: dict[str, float] = {}
         start = 0
-        for names, width, count in zip(self._names, widths, counts, strict=True):
+        for names, _, _ in self._groups:
+            count = numbers[start + len(names)]
             if count > 0:
                 out |= {name: numbers[start + k] / count for k, name in enumerate(names)}
-            start += width
-        gauges = numbers[sum(widths) + len(widths) :]
+            start += len(names) + 1
+        if not self._gauge_names:
+            return out
+        gauges = self._gauges[: len(self._gauge_names)].tolist()
         return out | {n: v for n, v in zip(self._gauge_names, gauges, strict=True) if v == v}
+
+    @staticmethod
+    def _check(used: int) -> None:
+        if used > _CAPACITY:
+            raise ConfigError(f"the environment logs more than {_CAPACITY} quantities")

@@ -66,7 +66,6 @@ class ManagerBasedEnv(BaseEnv):
         self.recorder_manager.record_pre_step()
         self._run_physics(False)
         self.common_step_counter += 1
-        self.common_step_count += 1
         self.rng.begin("interval")
         self.event_manager.apply("interval", dt=self.step_dt)
         self.recorder_manager.record_post_step()

@@ -34,13 +34,14 @@ class RandomStream:
         self.step: Tensor = torch.zeros((), dtype=torch.int64, device=device)
         """Number of environment steps so far; part of the checkpoint."""
         self._call = 0
+        self._env_key = torch.zeros(num_envs, dtype=torch.int64, device=device)
         self.seed(seed)
 
     def seed(self, seed: int) -> None:
         """Start over with another seed."""
         envs = torch.arange(self.num_envs, dtype=torch.int64, device=self.device)
-        self._env_key = _mix((envs * 0x9E3779B1 + (seed & _MASK) * 0x85EBCA6B + 0x27D4EB2F) & _MASK)
-        self._env_key = _mix((self._env_key + ((seed >> 32) & _MASK)) & _MASK)
+        low = _mix((envs * 0x9E3779B1 + (seed & _MASK) * 0x85EBCA6B + 0x27D4EB2F) & _MASK)
+        self._env_key.copy_(_mix((low + ((seed >> 32) & _MASK)) & _MASK))
         self.step.zero_()
         self._call = 0
 

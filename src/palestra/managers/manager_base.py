@@ -50,12 +50,13 @@ class BoundTerm:
 
     Attributes:
         name: name of the term.
+        label: its kind and name, for messages.
         params: resolved keyword arguments, the function's defaults included.
     """
 
     def __init__(self, kind: str, name: str, cfg: ManagerTermBaseCfg, env: BaseEnv, masked: bool) -> None:
         self.kind, self.name, self.cfg, self._env = kind, name, cfg, env
-        where = f"{kind} term {name!r}"
+        self.label = where = f"{kind} term {name!r}"
         func = cfg.func
         if inspect.isclass(func):
             if not issubclass(func, ManagerTermBase):
@@ -90,10 +91,9 @@ class BoundTerm:
 
     def rebind(self, cfg: ManagerTermBaseCfg) -> None:
         """Take the parameters of a changed configuration."""
-        where = f"{self.kind} term {self.name!r}"
-        self._check_names(cfg.params, where)
+        self._check_names(cfg.params, self.label)
         self.cfg = cfg
-        self.params = {**self.params, **self._resolve(cfg.params, where)}
+        self.params = {**self.params, **self._resolve(cfg.params, self.label)}
 
     def _bind(self, signature: inspect.Signature, leading: list[str], where: str) -> dict[str, Any]:
         accepted = {n: p for n, p in signature.parameters.items() if n not in leading}

@@ -63,6 +63,7 @@ class Engine(ABC):
         model: the compiled model (host), shared by all environments.
         ctrl: actuator inputs, shape ``(num_envs, nu)``; written in place before :meth:`step`.
         version: grows by one whenever a field may have changed; caches of derived quantities compare it.
+        layout: grows by one when a model field moves to another address; recorded graphs compare it.
     """
 
     model: mujoco.MjModel
@@ -70,6 +71,7 @@ class Engine(ABC):
     device: torch.device
     ctrl: Tensor
     version: int
+    layout: int = 0
 
     @abstractmethod
     def field(self, name: str) -> Tensor:

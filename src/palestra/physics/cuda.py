@@ -16,6 +16,7 @@ from torch import Tensor
 from palestra.errors import ConfigError, did_you_mean
 from palestra.physics.base import WRITABLE, Capacity, Columns, Engine, OverflowReport
 from palestra.physics.capacity import probe_capacity
+from palestra.physics.capture import warp_stream
 
 if TYPE_CHECKING:
     from palestra.sim import SimulationCfg
@@ -153,6 +154,7 @@ class CudaEngine(Engine):
             setattr(self._m, name, wp.from_torch(tensor, dtype=shared.dtype))
             self._expanded[name] = tensor
             self._graphs.clear()  # captured launches hold the old address
+            self.layout += 1
         return tensor
 
     def write_model(
@@ -250,7 +252,7 @@ class CudaEngine(Engine):
         return capture.graph
 
     def _warp_stream(self) -> wp.Stream:
-        return wp.stream_from_torch(torch.cuda.current_stream(self.device))
+        return warp_stream(torch.cuda.current_stream(self.device))
 
     def _scope(self) -> wp.ScopedStream:
         return wp.ScopedStream(self._warp_stream(), sync_enter=False)

@@ -117,6 +117,13 @@ class PPORunnerCfg:
     device: str | None = None
     """Device of the learner, such as ``"cuda:0"``; None takes the environment's."""
 
+    capture: Literal["auto", "off"] = "auto"
+    """On a GPU, ``"auto"`` records the rollout and the update as one CUDA graph each, so that an iteration is two
+    launches; the rollout only if the environment allows it. ``"off"`` launches each operation from Python."""
+
+    allow_tf32: bool = True
+    """Whether matrix products on a GPU round their inputs to TF32 (10 bits of mantissa), for speed."""
+
     num_steps_per_env: int = 24
     """T, environment steps collected before each update."""
 
@@ -170,6 +177,7 @@ class PPORunnerCfg:
         for name in ("num_steps_per_env", "max_iterations", "save_interval"):
             _positive(name, getattr(self, name))
         _one_of("logger", self.logger, ("tensorboard", "none"))
+        _one_of("capture", self.capture, ("auto", "off"))
         for name in self.obs_groups:
             _one_of("obs_groups key", name, ("actor", "critic"))
         for name in ("actor", "critic"):

@@ -25,8 +25,11 @@ MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-5, 1e-2
 LOSSES = ("Loss/surrogate", "Loss/value", "Loss/entropy", "Policy/kl", "Policy/clip_fraction")
 """What ``metrics_sum`` holds, in this order, summed over the minibatches of an update."""
 
+METRICS = (*LOSSES, "Loss/learning_rate", "Policy/mean_std", "Policy/explained_variance", "Train/mean_reward")
+"""What an update reports."""
+
 HEALTH = ("the rewards", "the observations", "the losses", "the parameters")
-"""What ``finite`` tells of, in this order."""
+"""What an update finds finite or not."""
 
 STATE_PARTS = ("actor", "critic", "optimizer", "rng")
 """Parts of a learner's state that can be restored one by one."""
@@ -80,7 +83,7 @@ class PPO:
         self.noise = torch.zeros(num_envs, num_actions, device=self.device, dtype=dtype)
         self.env_actions = torch.zeros(num_envs, num_actions, device=self.device, dtype=torch.float32)
         self.metrics_sum = torch.zeros(len(LOSSES), device=self.device, dtype=dtype)
-        self.finite = torch.ones(len(HEALTH), device=self.device, dtype=torch.bool)
+        self.summary = torch.zeros(len(METRICS) + len(HEALTH), device=self.device, dtype=dtype)
 
     # --- collecting ---------------------------------------------------------------------------------------------------
 
@@ -138,8 +141,8 @@ class PPO:
     def update(self) -> None:
         """Improve actor and critic on the rollout, then merge its observations into the normalisers.
 
-        The permutation is drawn once and serves all epochs. Losses are left summed in ``metrics_sum``, and
-        whether everything is finite in ``finite``.
+        The permutation is drawn once and serves all epochs. ``METRICS``, and whether ``HEALTH`` is finite, are left in
+        ``summary``.
         """
         self.rollout.gather(self.draw_permutation())
         self.actor.normalize_(self.rollout.actor_obs)
@@ -150,7 +153,7 @@ class PPO:
             for batch in self.rollout.mini_batches:
                 self.learn(batch)
         self._update_normalizers()
-        self._check_finite()
+        self._summarize()
 
     def draw_permutation(self) -> Tensor:
         """Return a random order of the rollout's rows, ``(rows,)`` int64.
@@ -219,42 +222,34 @@ class PPO:
         if self.critic.obs_normalizer is not self.actor.obs_normalizer:
             self.critic.update_normalization(self.storage.all_observations_of("critic"))
 
+    # --- metrics ------------------------------------------------------------------------------------------------------
+
     @torch.no_grad()
-    def _check_finite(self) -> None:
-        """Note which of ``HEALTH`` are finite: a sum is, unless one of its terms is not."""
-        s = self.storage
-        sums = (
+    def _summarize(self) -> None:
+        """Fill ``summary``. A sum is finite unless one of its terms is not."""
+        s, algorithm = self.storage, self.cfg.algorithm
+        unexplained = (s.returns - s.values[:-1]).var() / s.returns.var().clamp(min=1e-12)
+        finite = torch.stack((
             s.rewards.sum(),
             sum((obs.sum() for obs in s.observations.values()), torch.zeros_like(self.gamma)),
             self.metrics_sum.sum(),
             nn.utils.get_total_norm(self.parameters),
+        )).isfinite()  # fmt: skip
+        parts = (
+            self.metrics_sum / (algorithm.num_learning_epochs * algorithm.num_mini_batches),
+            torch.stack((self.learning_rate, self.actor.std.mean(), 1.0 - unexplained, s.rewards.mean())),
+            finite.to(self.dtype),
         )
-        self.finite.copy_(torch.isfinite(torch.stack(sums)))
+        self.summary.copy_(torch.cat(parts))
 
-    # --- metrics ------------------------------------------------------------------------------------------------------
-
-    @torch.no_grad()
     def fetch_metrics(self) -> tuple[dict[str, float], list[str]]:
-        """Return the last update's metrics, and which of ``HEALTH`` was not finite; the only fetch from the device.
+        """Return the last update's metrics, and which of ``HEALTH`` was not finite; waits for the device.
 
         What comes from the environment goes first: where that is broken, losses and parameters are too.
         """
-        s, algorithm = self.storage, self.cfg.algorithm
-        names = [
-            *LOSSES,
-            "Loss/learning_rate",
-            "Policy/mean_std",
-            "Policy/explained_variance",
-            "Train/mean_reward",
-        ]
-        unexplained = (s.returns - s.values[:-1]).var() / s.returns.var().clamp(min=1e-12)
-        numbers = torch.cat((
-            self.metrics_sum / (algorithm.num_learning_epochs * algorithm.num_mini_batches),
-            torch.stack((self.learning_rate, self.actor.std.mean(), 1.0 - unexplained, s.rewards.mean())),
-            self.finite.to(self.dtype),
-        )).tolist()  # fmt: skip
-        metrics = dict(zip(names, numbers, strict=False))
-        broken = [what for what, ok in zip(HEALTH, numbers[len(names) :], strict=True) if not ok]
+        numbers = self.summary.tolist()
+        metrics: dict[str, float] = dict(zip(METRICS, numbers, strict=False))
+        broken = [what for what, ok in zip(HEALTH, numbers[len(METRICS) :], strict=True) if not ok]
         return metrics, [what for what in broken if what in HEALTH[:2]] or broken
 
     # --- construction and state ---------------------------------------------------------------------------------------

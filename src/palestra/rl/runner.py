@@ -19,6 +19,7 @@ from palestra.rl.interrupt import InterruptGuard
 from palestra.rl.logger import RunLogger
 from palestra.rl.policy import InferencePolicy
 from palestra.rl.ppo import PPO, STATE_PARTS
+from palestra.rl.stopwatch import Stopwatch
 
 HEALTH_INTERVAL = 5.0
 """Seconds between two looks at the environment's warnings."""
@@ -71,7 +72,9 @@ class OnPolicyRunner:
         """The signal on which the last ``learn`` left early, if one came."""
         self.last_metrics: dict[str, float | int] = {}
         """Numbers of the last iteration, as logged."""
-        self._obs: Observations | None = None
+        self._stopwatch = Stopwatch(self.device)
+        self._collect, self._update = self._work()
+        self._started = False
         env.keep_terminal_observations = cfg.algorithm.time_out_bootstrap == "terminal_observation"
         self._fresh_episodes = True
         self._saved_at = -1
@@ -87,7 +90,7 @@ class OnPolicyRunner:
         """
         first = self.current_learning_iteration
         last = self.cfg.max_iterations if num_iterations is None else first + num_iterations
-        obs = self._begin_episodes()
+        self._begin_episodes()
         logger = RunLogger(self.run_dir, self.cfg.logger, first)
         health_at = time.monotonic()
         self.stop_signal = None
@@ -95,7 +98,7 @@ class OnPolicyRunner:
             self.console.start(first, last)
             try:
                 while self.current_learning_iteration < last and interrupt.signal is None:
-                    obs, row = self._iterate(obs)
+                    row = self._iterate()
                     logger.write(row)
                     self.console.update(row)
                     if time.monotonic() - health_at > HEALTH_INTERVAL:
@@ -107,7 +110,6 @@ class OnPolicyRunner:
                 if self.current_learning_iteration > first:
                     self._save_in_run()
             finally:
-                self._obs = obs
                 self.console.stop()
                 logger.close()
             self.stop_signal = interrupt.signal
@@ -116,14 +118,35 @@ class OnPolicyRunner:
             done = self.current_learning_iteration
             self.console.message(f"{self.stop_signal.name}: left after iteration {done}{where}")
 
-    def _iterate(self, obs: Observations) -> tuple[Observations, dict[str, float | int]]:
-        """Collect a rollout, learn from it, and return the observations that follow and the numbers to log."""
+    def _work(self) -> tuple[Callable[[], object], Callable[[], object]]:
+        """Return the rollout and the update; on a GPU each becomes one CUDA graph."""
+        ppo = self.ppo
+
+        def collect() -> None:
+            ppo.collect(self.env, ppo.storage.last_observations())
+
+        if self.device.type != "cuda":
+            return collect, ppo.update
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.cfg.allow_tf32
+        if self.cfg.capture == "off":
+            return collect, ppo.update
+        from palestra.physics.capture import CapturedCall
+
+        update = CapturedCall(ppo.update, self.device, "the update", [ppo.generator], warm_up=1)
+        if getattr(self.env, "capture", "off") == "off" or torch.device(self.env.device) != self.device:
+            return collect, update
+        return CapturedCall(collect, self.device, "the rollout", [ppo.generator], warm_up=1), update
+
+    def _iterate(self) -> dict[str, float | int]:
+        """Collect a rollout, learn from it, and return the numbers to log."""
         started = time.perf_counter()
-        obs = self.ppo.collect(self.env, obs)
-        log = self.env.fetch_log()  # waits for the rollout
-        collected = time.perf_counter()
-        self.ppo.update()
-        metrics, broken = self.ppo.fetch_metrics()  # waits for the update
+        self._stopwatch.start()
+        self._collect()
+        self._stopwatch.split()
+        self._update()
+        collection_time = self._stopwatch.first_part()  # waits for the device
+        log = self.env.fetch_log()
+        metrics, broken = self.ppo.fetch_metrics()
         learned = time.perf_counter()
         if broken:
             raise PalestraError(
@@ -139,25 +162,29 @@ class OnPolicyRunner:
             "Train/env_steps": self.env_steps,
             "Train/time": self.training_time,
             "Perf/total_fps": steps / (learned - started),
-            "Perf/collection_time": collected - started,
-            "Perf/learning_time": learned - collected,
+            "Perf/collection_time": collection_time,
+            "Perf/learning_time": learned - started - collection_time,
             **metrics,
             **log,
         }
         self.current_learning_iteration += 1
-        return obs, self.last_metrics
+        return self.last_metrics
 
-    def _begin_episodes(self) -> Observations:
-        """Return the present observations; the first call resets the environments, at random ages if fresh."""
-        if self._obs is None:
-            self._obs, _ = self.env.reset(seed=self.cfg.seed)
+    def _begin_episodes(self) -> None:
+        """Reset the environments if they have not been, and put fresh episodes at random ages."""
+        if not self._started:
+            self._start_from(self.env.reset(seed=self.cfg.seed)[0])
             self._fresh_episodes = True
         if self._fresh_episodes and self.cfg.init_at_random_ep_len:
             ages = self.env.episode_length_buf
             part = torch.rand(ages.shape, generator=self.ppo.generator, device=self.device)
             ages.copy_(part * self.env.max_episode_length)
         self._fresh_episodes = False
-        return self._obs
+
+    def _start_from(self, obs: Observations) -> None:
+        """Let the next rollout begin with ``obs``: it goes on from where the one in the storage ended."""
+        self.ppo.storage.write_observations(self.ppo.storage.num_steps, obs)
+        self._started = True
 
     def _report_health(self) -> None:
         for warning in self.env.check_health():
@@ -223,9 +250,9 @@ class OnPolicyRunner:
         except ConfigError as error:
             raise ConfigError(f"checkpoint {path} does not fit: {error}") from error
         if wanted.get("env"):
-            if self._obs is None:
-                self._obs, _ = self.env.reset(seed=self.cfg.seed)
+            obs, _ = self.env.reset(seed=self.cfg.seed)
             self.env.load_state_dict(content["env_state"])
+            self._start_from(obs)
             self._fresh_episodes = False
         if wanted.get("rng"):
             torch.set_rng_state(content["torch_rng_state"])

@@ -75,6 +75,10 @@ class RolloutStorage:
         for name, buffer in self.observations.items():
             buffer[t].copy_(obs[name])
 
+    def last_observations(self) -> Observations:
+        """Return the observations after the last step, as views."""
+        return {name: buffer[self.num_steps] for name, buffer in self.observations.items()}
+
     def write_outcome(self, t: int, rewards: Tensor, terminated: Tensor, time_outs: Tensor) -> None:
         """Copy what step ``t`` returned; an episode that reaches its end and its limit at once has ended."""
         self.rewards[t].copy_(rewards)

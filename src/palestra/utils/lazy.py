@@ -7,6 +7,17 @@ from typing import Generic, TypeVar, overload
 
 Value = TypeVar("Value")
 
+_epoch = 0
+
+
+def forget_computed() -> None:
+    """Let every cached property be computed anew, whatever the engine's version says.
+
+    A captured graph changes the state without the host's knowledge.
+    """
+    global _epoch
+    _epoch += 1
+
 
 class once_per_state(Generic[Value]):  # noqa: N801 - reads as a decorator
     """Cache a property until ``self._engine.version`` changes.
@@ -29,7 +40,7 @@ class once_per_state(Generic[Value]):  # noqa: N801 - reads as a decorator
     def __get__(self, instance: object | None, owner: type) -> Value | once_per_state[Value]:
         if instance is None:
             return self
-        version = instance._engine.version  # type: ignore[attr-defined]
+        version = (instance._engine.version, _epoch)  # type: ignore[attr-defined]
         cached = instance.__dict__.get(self._slot)
         if cached is not None and cached[0] == version:
             return cached[1]

@@ -1,0 +1,180 @@
+"""Record host-free work, torch and Warp mixed, as one CUDA graph and replay it with a single launch.
+
+A recorded call runs no Python: what it reads and writes are fixed addresses, and what Python decided while it was
+recorded stays decided. So the work must not wait for the GPU (``.item()``, ``nonzero``, boolean indexing, ``.cpu()``)
+and must write its results in place. Warm-up calls are ordinary calls: they load kernels and create lazy state (the
+optimizer's, cuBLAS workspaces), one of them watched for calls that wait.
+"""
+
+from __future__ import annotations
+
+import gc
+import linecache
+import os
+import site
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import torch
+
+from palestra.errors import PalestraError
+from palestra.utils.lazy import forget_computed
+
+
+class CaptureError(PalestraError):
+    """Work that was to be recorded waits for the GPU, or cannot be recorded for another reason."""
+
+
+class CapturedCall:
+    """A callable without arguments and results that becomes one CUDA graph.
+
+    The first ``warm_up`` calls run eagerly, the next one is recorded and replayed, and so are all that follow. From the
+    second on, an eager call fails where the work waits for the GPU.
+
+    Args:
+        function: the work.
+        device: the CUDA device.
+        what: name of the work in messages.
+        generators: random generators that it draws from, besides the device's default one.
+        key: what the recording depends on besides tensors' contents; another value records anew.
+        warm_up: number of eager calls.
+
+    Raises:
+        CaptureError: by a call, if the work waits for the GPU; names the line, and the term where there is one.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[], object],
+        device: torch.device,
+        what: str,
+        generators: Iterable[torch.Generator] = (),
+        key: Callable[[], object] = lambda: None,
+        warm_up: int = 2,
+    ) -> None:
+        self.function, self.device, self.what = function, device, what
+        self._generators, self._key, self._warm_up = list(generators), key, warm_up
+        self._stream = torch.cuda.Stream(device)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._warp_graph: object = None
+        self._recorded_key: object = None
+        self._calls = 0
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the next call is a replay."""
+        return self._graph is not None and self._recorded_key == self._key()
+
+    def __call__(self) -> None:
+        """Do the work."""
+        if not self.is_recorded:
+            if self._graph is not None:  # something that it depends on has changed
+                self._graph, self._warp_graph, self._calls = None, None, 0
+            self._calls += 1
+            if self._calls <= self._warm_up:
+                self._run_eagerly(watch=self._calls > 1)
+                return
+            self._record()
+        assert self._graph is not None
+        self._graph.replay()
+        forget_computed()
+
+    def _run_eagerly(self, watch: bool) -> None:
+        self._stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self._stream), _error_on_wait(watch):
+            try:
+                self.function()
+            except RuntimeError as error:
+                if "synchronizing CUDA operation" not in str(error):
+                    raise
+                raise CaptureError(f"{self.what} cannot be captured: {_culprit(error)} waits for the GPU") from error
+        torch.cuda.current_stream(self.device).wait_stream(self._stream)
+
+    def _record(self) -> None:
+        import warp as wp
+
+        graph = torch.cuda.CUDAGraph()
+        for generator in self._generators:
+            graph.register_generator_state(generator)
+        stream = warp_stream(self._stream)
+        torch.cuda.synchronize(self.device)
+        forget_computed()  # what was computed before lies at addresses that a replay does not refresh
+        key = self._key()
+        try:
+            with (
+                _no_garbage_collection(),
+                wp.ScopedStream(stream, sync_enter=False),
+                torch.cuda.graph(graph, stream=self._stream),
+            ):
+                wp.capture_begin(stream=stream, external=True)
+                try:
+                    self.function()
+                finally:
+                    self._warp_graph = wp.capture_end(stream=stream)  # must live as long as the graph
+        except RuntimeError as error:
+            raise CaptureError(f"{self.what} cannot be captured: {_culprit(error)}: {error}") from error
+        forget_computed()
+        self._graph, self._recorded_key = graph, key
+
+
+def warp_stream(stream: torch.cuda.Stream) -> object:
+    """Return Warp's object for a stream of torch's, always the same one."""
+    import warp as wp
+
+    handle = (stream.device_index, stream.cuda_stream)
+    if handle not in _WARP_STREAMS:
+        _WARP_STREAMS[handle] = wp.stream_from_torch(stream)
+    return _WARP_STREAMS[handle]
+
+
+_WARP_STREAMS: dict[tuple[int, int], object] = {}
+
+
+@contextmanager
+def _error_on_wait(watch: bool) -> Iterator[None]:
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error" if watch else before)
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Freeing a tensor or a stream during a recording would invalidate it."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _culprit(error: BaseException) -> str:
+    """Name the term, if one runs, and the line outside of installed packages where an error was raised."""
+    term, line = "", "a call"
+    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    for frame, number in _frames(error):
+        label = getattr(frame.f_locals.get("self"), "label", None)
+        if isinstance(label, str):
+            term = f"{label}, "
+        file = frame.f_code.co_filename
+        if file.startswith(own) or not file.startswith(_INSTALLED):
+            code = linecache.getline(file, number).strip()
+            line = f"`{code}` ({file}:{number})"
+    return term + line
+
+
+def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace.tb_frame, trace.tb_lineno
+        trace = trace.tb_next
+
+
+_INSTALLED = (*site.getsitepackages(), site.getusersitepackages(), os.path.dirname(torch.__path__[0]), sys.prefix)
