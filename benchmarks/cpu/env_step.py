@@ -44,7 +44,7 @@ def main() -> None:
 
     def step_bare() -> None:
         ctrl[:] = env.engine.ctrl.numpy() + 0.01 * np.random.standard_normal(ctrl.shape)
-        bare.step(nstep=decimation, stage=int(mujoco.mjtStage.mjSTAGE_VEL))
+        bare.step(nstep=decimation, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
 
     times: dict[str, list[float]] = {"env": [], "bare": []}
     for repeat in range(args.repeats + 1):

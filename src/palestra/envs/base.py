@@ -286,8 +286,12 @@ class RLEnv(BaseEnv, gymnasium.Env):  # pyright: ignore[reportIncompatibleMethod
             lambda: self._step(self._action_in),
             self.device,
             "the environment's step",
-            key=lambda: (self.engine.layout, self.keep_terminal_observations),
+            key=self.capture_key,
         )
+
+    def capture_key(self) -> tuple[object, ...]:
+        """What a recording of the step depends on; another value asks for a new one."""
+        return (self.engine.layout, self.keep_terminal_observations)
 
     def _step(self, action: Tensor) -> None:
         self.rng.advance()
@@ -373,11 +377,10 @@ class RLEnv(BaseEnv, gymnasium.Env):  # pyright: ignore[reportIncompatibleMethod
 
     def _reset_and_refresh(self, env_mask: Tensor) -> None:
         self.rng.begin("reset")
-        mask = env_mask.to(torch.float32)
-        count = mask.sum()
+        self.log.select(env_mask)
         lengths = self.episode_length_buf.to(torch.float32)
         totals = torch.stack((self.episode_return_buf, lengths, self.succeeded.to(torch.float32)))
-        self.log.add(self._episode_log, torch.mv(torch.nan_to_num(totals), mask), count)
+        self.log.add_selected(self._episode_log, torch.nan_to_num(totals))
         self._reset_envs(env_mask)
         self.episode_length_buf.masked_fill_(env_mask, 0)
         self.episode_return_buf.masked_fill_(env_mask, 0.0)

@@ -131,9 +131,8 @@ class DirectRLEnv(RLEnv):
         self.reward_buf.copy_(torch.where(finite, reward, 0.0))
 
     def _reset_envs(self, env_mask: Tensor) -> None:
-        mask = env_mask.to(torch.float32)
         causes = torch.stack((self.reset_terminated & ~self._diverged, self.reset_time_outs, self._diverged))
-        self.log.add(self._termination_log, torch.mv(causes.to(torch.float32), mask), mask.sum())
+        self.log.add_selected(self._termination_log, causes.to(torch.float32))
         for name, value in self.extras.get("log", {}).items():
             if name not in self._gauges:
                 self._gauges[name] = self.log.add_gauge(name)

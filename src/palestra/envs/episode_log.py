@@ -22,6 +22,7 @@ class EpisodeLog:
         self._groups: list[tuple[list[str], Tensor, Tensor]] = []
         self._used = 0
         self._gauge_names: list[str] = []
+        self._weights = self._selected = torch.zeros((), device=device)
 
     def add_group(self, names: list[str]) -> int:
         """Register quantities that are always added together; returns the group's number.
@@ -40,6 +41,15 @@ class EpisodeLog:
         _, totals, episodes = self._groups[group]
         totals += sums
         episodes += count
+
+    def select(self, env_mask: Tensor) -> None:
+        """Choose the environments whose episodes end now, for :meth:`add_selected`."""
+        self._weights = env_mask.to(torch.float32)
+        self._selected = self._weights.sum()
+
+    def add_selected(self, group: int, values: Tensor) -> None:
+        """Add what the selected environments have of ``values`` ``(len(names), num_envs)``."""
+        self.add(group, torch.mv(values, self._weights), self._selected)
 
     def add_gauge(self, name: str) -> int:
         """Register a quantity of which the last value counts.

@@ -9,6 +9,7 @@ counter, so that a captured graph draws new numbers at each replay, and both eng
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +35,11 @@ class RandomStream:
         self.step: Tensor = torch.zeros((), dtype=torch.int64, device=device)
         """Number of environment steps so far; part of the checkpoint."""
         self._call = 0
+        self._kernels: Any = None
+        if device.type == "cuda":
+            from palestra.envs import rng_warp
+
+            self._kernels = rng_warp
         self._env_key = torch.zeros(num_envs, dtype=torch.int64, device=device)
         self.seed(seed)
 
@@ -65,11 +71,31 @@ class RandomStream:
 
     def uniform(self, low: float | Tensor, high: float | Tensor, shape: tuple[int, ...] = ()) -> Tensor:
         """Uniform in ``[low, high)``; the limits are numbers or broadcast against ``(num_envs, *shape)``."""
+        if self._kernels is not None:
+            return self._uniform_by_kernel(low, high, shape)
         unit = (self.bits(shape) >> 8).to(torch.float32).mul_(2.0**-24)
         return unit * (high - low) + low
 
+    def _uniform_by_kernel(self, low: float | Tensor, high: float | Tensor, shape: tuple[int, ...]) -> Tensor:
+        self._call += 1
+        source = (self._env_key, self.step, self._call)
+        columns = math.prod(shape)
+        if isinstance(low, Tensor) and isinstance(high, Tensor) and low.shape == high.shape == shape == (columns,):
+            return self._kernels.uniform_in_columns(*source, low, high)
+        numbers = not (isinstance(low, Tensor) or isinstance(high, Tensor))
+        limits = (float(low), float(high) - float(low)) if numbers else (0.0, 1.0)
+        drawn = self._kernels.uniform(*source, *limits, columns).view(self.num_envs, *shape)
+        return drawn if numbers else drawn * (high - low) + low
+
     def normal(self, mean: float | Tensor = 0.0, std: float | Tensor = 1.0, shape: tuple[int, ...] = ()) -> Tensor:
         """Gaussian, by the Box–Muller transform."""
+        if self._kernels is not None:
+            self._call += 2
+            numbers = not (isinstance(mean, Tensor) or isinstance(std, Tensor))
+            moments = (float(mean), float(std)) if numbers else (0.0, 1.0)
+            drawn = self._kernels.normal(self._env_key, self.step, self._call - 1, *moments, math.prod(shape))
+            drawn = drawn.view(self.num_envs, *shape)
+            return drawn if numbers else drawn * std + mean
         radius = (self.bits(shape) >> 8).to(torch.float32).add_(1.0).mul_(2.0**-24).log_().mul_(-2.0).sqrt_()
         angle = (self.bits(shape) >> 8).to(torch.float32).mul_(2.0 * math.pi * 2.0**-24)
         return radius * torch.cos(angle) * std + mean

@@ -110,11 +110,7 @@ class CommandManager(ManagerBase):
 
     def reset(self, env_mask: Tensor) -> None:
         """Log the metrics of the masked environments and give them new commands."""
-        if self._logs:
-            mask = env_mask.to(torch.float32)
-            count = mask.sum()
-            for name, log in self._logs.items():
-                metrics = torch.stack(tuple(self._terms[name].metrics.values()))
-                self._env.log.add(log, torch.mv(metrics, mask), count)
+        for name, log in self._logs.items():
+            self._env.log.add_selected(log, torch.stack(tuple(self._terms[name].metrics.values())))
         for term in self._terms.values():
             term.reset(env_mask)

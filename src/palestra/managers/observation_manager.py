@@ -10,7 +10,7 @@ from torch import Tensor
 from palestra.errors import ConfigError, PalestraError
 from palestra.managers.manager_base import BoundTerm, ManagerBase
 from palestra.managers.term_cfg import ObservationGroupCfg, ObservationTermCfg
-from palestra.utils.noise import NoiseModelCfg
+from palestra.utils.noise import NoiseModelCfg, UniformNoiseCfg
 
 Observations = dict[str, "Tensor | dict[str, Tensor]"]
 
@@ -51,13 +51,30 @@ class _Term:
             raise ConfigError(f"observation term {self.name!r} returned {shape}; it must be a tensor (num_envs, width)")
         return value.flatten(1)
 
-    def compute(self, env: Any, push: bool) -> Tensor:
+    @property
+    def noise_joins(self) -> bool:
+        """Whether the noise may be added to the whole group instead: plain numbers, nothing nonlinear after them."""
+        noise = self.cfg.noise
+        plain = (
+            type(noise) is UniformNoiseCfg
+            and noise.operation == "add"
+            and isinstance(noise.n_min, int | float)
+            and isinstance(noise.n_max, int | float)
+        )
+        return not self.corrupt or (plain and self.cfg.clip is None and self.buffer is None)
+
+    def noise_limits(self) -> tuple[float, float]:
+        """Limits of a noise that joins, before the scale."""
+        noise = self.cfg.noise
+        return (noise.n_min, noise.n_max) if self.corrupt and isinstance(noise, UniformNoiseCfg) else (0.0, 0.0)  # type: ignore[return-value]
+
+    def compute(self, env: Any, push: bool, with_noise: bool = True) -> Tensor:
         value = self.call(env)
         for modifier in self.modifiers:
             value = modifier(value, push) if not hasattr(modifier, "func") else modifier.func(value, **modifier.params)
         if self.noise_model is not None:
             value = self.noise_model(value, env.rng)
-        elif self.corrupt:
+        elif self.corrupt and with_noise:
             value = self.cfg.noise.func(value, self.cfg.noise, env.rng)
         if self.cfg.clip is not None:
             value = value.clamp(*self.cfg.clip)
@@ -99,6 +116,34 @@ class _Term:
         return torch.tensor(scale, dtype=torch.float32, device=device)
 
 
+class _GroupNoise:
+    """Uniform noise of all terms of a concatenated group, added in one operation."""
+
+    def __init__(self, terms: list[_Term], env: Any) -> None:
+        self._terms, self._env = terms, env
+        self._limits: list[tuple[float, float]] = []
+        self._low = torch.zeros(sum(term.dim for term in terms), device=env.device)
+        self._high = torch.zeros_like(self._low)
+
+    @staticmethod
+    def serves(group: ObservationGroupCfg, terms: list[_Term]) -> bool:
+        corrupted = sum(term.corrupt for term in terms)
+        return group.concatenate_terms and corrupted > 1 and all(term.noise_joins for term in terms)
+
+    def add_to(self, values: Tensor) -> None:
+        limits = [term.noise_limits() for term in self._terms]
+        if limits != self._limits:  # at first, and where a curriculum changed a configuration
+            self._limits = limits
+            for low_or_high, k in ((self._low, 0), (self._high, 1)):
+                parts = [
+                    torch.full((term.dim,), float(pair[k]), device=values.device)
+                    * (1.0 if term.scale is None else term.scale)
+                    for term, pair in zip(self._terms, limits, strict=True)
+                ]
+                low_or_high.copy_(torch.cat(parts))
+        values += self._env.rng.uniform(self._low, self._high, self._low.shape)
+
+
 class ObservationManager(ManagerBase):
     """All observation groups of an environment."""
 
@@ -107,6 +152,7 @@ class ObservationManager(ManagerBase):
     def __init__(self, cfg: object, env: Any) -> None:
         super().__init__(cfg, env)
         self._groups: dict[str, tuple[ObservationGroupCfg, list[_Term]]] = {}
+        self._noises: dict[str, _GroupNoise] = {}
         for group_name, group in self._term_cfgs(ObservationGroupCfg):
             if group.concatenate_dim != -1:
                 raise ConfigError(f"observation group {group_name!r}: concatenate_dim must be -1")
@@ -119,6 +165,8 @@ class ObservationManager(ManagerBase):
             if not terms:
                 raise ConfigError(f"observation group {group_name!r} has no term")
             self._groups[group_name] = (group, terms)
+            if _GroupNoise.serves(group, terms):
+                self._noises[group_name] = _GroupNoise(terms, env)
         if not self._groups:
             raise ConfigError("the task has no observation group")
 
@@ -152,13 +200,17 @@ class ObservationManager(ManagerBase):
     def compute_group(self, name: str, push_history: bool = True) -> Tensor | dict[str, Tensor]:
         """Compute one group."""
         cfg, terms = self._groups[name]
-        values = {term.name: term.compute(self._env, push_history) for term in terms}
+        noise = self._noises.get(name)
+        values = {term.name: term.compute(self._env, push_history, noise is None) for term in terms}
         if self._env.check_terms:
             for term_name, value in values.items():
                 self._env.check_finite(value, f"observation term {term_name!r} of group {name!r}")
         if not cfg.concatenate_terms:
             return values
-        return torch.cat([v.flatten(1) for v in values.values()], dim=-1)
+        whole = torch.cat([v.flatten(1) for v in values.values()], dim=-1)
+        if noise is not None:
+            noise.add_to(whole)
+        return whole
 
     def reset(self, env_mask: Tensor) -> None:
         """Forget histories and noise of the masked environments."""

@@ -48,13 +48,15 @@ class RewardManager(ManagerBase):
         """Return Σ weight × value × ``dt``, ``(num_envs,)``; zero where ``valid`` is false (diverged)."""
         if not self._names:
             return self.reward
-        for row, (name, term) in zip(self.step_values, self._terms.items(), strict=True):
+        values = []
+        for name, term in self._terms.items():
             value = term()
-            if value.shape != row.shape:
+            if value.shape != self.reward.shape:
                 raise ConfigError(f"reward term {name!r} returned {tuple(value.shape)}; it must be ({self.num_envs},)")
             if self._env.check_terms:
                 self._env.check_finite(value, f"reward term {name!r}")
-            row.copy_(value)
+            values.append(value.to(torch.float32))
+        torch.stack(values, out=self.step_values)
         self.step_values.masked_fill_(~valid, 0.0)
         self._env.log.add(self._step_log, self.step_values.sum(dim=1), self._count)
         weighted = self.step_values * (self.weights * dt).unsqueeze(-1)
@@ -66,9 +68,7 @@ class RewardManager(ManagerBase):
         """Log the sums of the masked environments, per second of the longest episode, and clear them."""
         if not self._names:
             return
-        mask = env_mask.to(self.episode_sums.dtype)
-        totals = torch.mv(self.episode_sums, mask) / self._env.max_episode_length_s
-        self._env.log.add(self._log, totals, mask.sum())
+        self._env.log.add_selected(self._log, self.episode_sums / self._env.max_episode_length_s)
         self.episode_sums.masked_fill_(env_mask.unsqueeze(0), 0.0)
         for term in self._terms.values():
             term.reset(env_mask)

@@ -49,15 +49,16 @@ class TerminationManager(ManagerBase):
 
     def compute(self, finite: Tensor) -> Tensor:
         """Evaluate all terms; ``finite`` says which environments have a finite state. Returns ``dones``."""
-        for row, (name, term) in zip(self._values, self._terms.items(), strict=False):
+        values = []
+        for name, term in self._terms.items():
             value = term()
-            if value.shape != row.shape or value.dtype != torch.bool:
+            if value.shape != self.dones.shape or value.dtype != torch.bool:
                 raise ConfigError(
                     f"termination term {name!r} returned {tuple(value.shape)} {value.dtype}; "
                     f"it must be ({self.num_envs},) bool"
                 )
-            row.copy_(value)
-        self._values[-1].copy_(~finite)
+            values.append(value)
+        torch.stack((*values, ~finite), out=self._values)
         time_out = self._time_out.unsqueeze(-1)
         torch.any(self._values & ~time_out, dim=0, out=self.terminated)
         torch.any(self._values & time_out, dim=0, out=self.time_outs)
@@ -87,7 +88,6 @@ class TerminationManager(ManagerBase):
 
     def reset(self, env_mask: Tensor) -> None:
         """Log why the masked environments ended: each term's share of the finished episodes."""
-        mask = env_mask.to(torch.float32)
-        self._env.log.add(self._log, torch.mv(self._values.to(torch.float32), mask), mask.sum())
+        self._env.log.add_selected(self._log, self._values.to(torch.float32))
         for term in self._terms.values():
             term.reset(env_mask)

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import torch
 
@@ -119,7 +120,12 @@ class CapturedCall:
         self._graph, self._recorded_key = graph, key
 
 
-def warp_stream(stream: torch.cuda.Stream) -> object:
+def current_warp_stream(device: torch.device) -> Any:
+    """Return Warp's object for torch's current stream; None, Warp's own default, for the CPU."""
+    return warp_stream(torch.cuda.current_stream(device)) if device.type == "cuda" else None
+
+
+def warp_stream(stream: torch.cuda.Stream) -> Any:
     """Return Warp's object for a stream of torch's, always the same one."""
     import warp as wp
 
@@ -129,7 +135,7 @@ def warp_stream(stream: torch.cuda.Stream) -> object:
     return _WARP_STREAMS[handle]
 
 
-_WARP_STREAMS: dict[tuple[int, int], object] = {}
+_WARP_STREAMS: dict[tuple[int, int], Any] = {}
 
 
 @contextmanager

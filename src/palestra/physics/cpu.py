@@ -17,7 +17,7 @@ from mujoco import batch as mujoco_batch
 from torch import Tensor
 
 from palestra.errors import ConfigError, did_you_mean
-from palestra.physics.base import WRITABLE, Columns, Engine, OverflowReport
+from palestra.physics.base import ACCELERATION_FIELDS, WRITABLE, Columns, Engine, OverflowReport
 
 if TYPE_CHECKING:
     from palestra.sim import SimulationCfg
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _STAGE_VEL = int(mujoco.mjtStage.mjSTAGE_VEL)
 _STAGE_NONE = int(mujoco.mjtStage.mjSTAGE_NONE)
-_ACCELERATION_FIELDS = frozenset(
-    ("qacc", "qacc_smooth", "qfrc_smooth", "qfrc_actuator", "qfrc_constraint", "qfrc_inverse", "actuator_force")
-    + ("act_dot", "cacc", "cfrc_int", "cfrc_ext")
-)
 _DENSE_JACOBIAN_DOFS = 100  # MuJoCo 4.0.0's sparse solver has a bug, fixed in 4.0.1; dense is also faster here
 
 
@@ -64,6 +60,7 @@ class CpuEngine(Engine):
         self._model_rows: dict[str, np.ndarray] = {}
         late = np.repeat(model.sensor_needstage == mujoco.mjtStage.mjSTAGE_ACC, model.sensor_dim)
         self._early_sensors = np.flatnonzero(~late) if late.any() else None
+        self._refreshed_stage = _STAGE_NONE
         self.version = 0
         self.ctrl = torch.zeros(num_envs, model.nu)
         self._ctrl_rows = torch.from_numpy(self._batch.bind("ctrl"))
@@ -85,7 +82,8 @@ class CpuEngine(Engine):
             source = torch.from_numpy(rows)
             mirror = (torch.empty(source.shape, dtype=torch.float32), source)
             self._mirrors[name] = mirror
-            if name not in WRITABLE and name != "time":
+            if self.is_derived(name):
+                self._refreshed_stage = _STAGE_VEL
                 self._batch.forward(stage=_STAGE_VEL)
             mirror[0].zero_()
             self._copy_refreshed(name, slice(None))
@@ -100,7 +98,7 @@ class CpuEngine(Engine):
 
     def step(self, num_substeps: int) -> None:
         self._ctrl_rows.copy_(self.ctrl)
-        self._batch.step(nstep=num_substeps, stage=_STAGE_VEL)
+        self._batch.step(nstep=num_substeps, stage=self._refreshed_stage)
         self._copy_all()
 
     def refresh(self, env_mask: Tensor | None = None) -> None:
@@ -111,7 +109,8 @@ class CpuEngine(Engine):
             if ids.size == 0:
                 return
             rows = torch.from_numpy(ids)
-        self._batch.forward(ids=ids, stage=_STAGE_VEL)
+        if self._refreshed_stage == _STAGE_VEL:
+            self._batch.forward(ids=ids, stage=_STAGE_VEL)
         for name in self._mirrors:
             self._copy_refreshed(name, rows)
         self.version += 1
@@ -130,7 +129,7 @@ class CpuEngine(Engine):
         for name, (mirror, source) in self._mirrors.items():
             if name in WRITABLE:
                 mirror[rows] = source[rows].to(torch.float32)
-            elif name in _ACCELERATION_FIELDS or name == "sensordata":
+            elif name in ACCELERATION_FIELDS or name == "sensordata":
                 mirror[rows] = 0.0
         self.version += 1
 
@@ -150,6 +149,9 @@ class CpuEngine(Engine):
     def rays(
         self, origins: Tensor, directions: Tensor, *, include_static: bool = True, exclude_body: int = -1
     ) -> Tensor:
+        if self._refreshed_stage != _STAGE_VEL:  # the first to ask for poses
+            self._refreshed_stage = _STAGE_VEL
+            self._batch.forward(stage=_STAGE_VEL)
         distance, _ = self._batch.ray(
             origins.numpy(), directions.numpy(), flg_static=include_static, bodyexclude=exclude_body
         )[:2]
@@ -181,7 +183,7 @@ class CpuEngine(Engine):
 
     def _copy_refreshed(self, name: str, rows: slice | Tensor) -> None:
         """Copy what the velocity stage computes; the rest of a row holds whatever its thread worked on before."""
-        if name in _ACCELERATION_FIELDS:
+        if name in ACCELERATION_FIELDS:
             return
         mirror, source = self._mirrors[name]
         if name != "sensordata" or self._early_sensors is None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from palestra.errors import ConfigError, did_you_mean
 from palestra.physics.base import WRITABLE, Capacity, Columns, Engine, OverflowReport
 from palestra.physics.capacity import probe_capacity
-from palestra.physics.capture import warp_stream
+from palestra.physics.capture import current_warp_stream
 
 if TYPE_CHECKING:
     from palestra.sim import SimulationCfg
@@ -73,13 +73,13 @@ class CudaEngine(Engine):
         self._use_graph = cfg.use_cuda_graph
         self._fields: dict[str, Tensor] = {}
         self._expanded: dict[str, Tensor] = {}
+        self._derived_used = False
         self._overflow = wp.to_torch(self._d.overflow)
         self._overflow_seen = torch.zeros_like(self._overflow)
         self._ray_buffers: dict[int, tuple[wp.array, wp.array, wp.array]] = {}
         self.version = 0
         self.ctrl = self.field("ctrl")
         self.reset()
-        self.refresh()
 
     @staticmethod
     def _capacity(model: mujoco.MjModel, cfg: SimulationCfg) -> Capacity:
@@ -99,6 +99,8 @@ class CudaEngine(Engine):
             if name in ("xmat", "ximat", "geom_xmat", "site_xmat"):
                 tensor = tensor.view(self.num_envs, -1, 9)  # MuJoCo's flat row-major layout
             self._fields[name] = tensor
+            if self.is_derived(name):
+                self._use_derived()
         return tensor
 
     def write(self, name: str, values: Tensor, env_mask: Tensor | None = None, columns: Columns = slice(None)) -> None:
@@ -119,8 +121,9 @@ class CudaEngine(Engine):
         self.version += 1
 
     def refresh(self, env_mask: Tensor | None = None) -> None:
-        with self._scope():
-            self._refresh_stages()
+        if self._derived_used:
+            with self._scope():
+                self._refresh_stages()
         self.version += 1
 
     def forward(self) -> None:
@@ -175,6 +178,7 @@ class CudaEngine(Engine):
     def rays(
         self, origins: Tensor, directions: Tensor, *, include_static: bool = True, exclude_body: int = -1
     ) -> Tensor:
+        self._use_derived()
         num_rays = origins.shape[1]
         with self._scope():
             if num_rays not in self._ray_buffers:
@@ -223,10 +227,22 @@ class CudaEngine(Engine):
         """The shared host model (per-environment values of expanded fields stay on the GPU)."""
         return self.model
 
+    def _use_derived(self) -> None:
+        """From now on refresh what positions and velocities determine: somebody reads it."""
+        if not self._derived_used:
+            self._derived_used = True
+            self._graphs.clear()
+            self.layout += 1
+            self.refresh()
+
     def _substeps(self, num_substeps: int) -> None:
-        for _ in range(num_substeps):
+        flags = self._m.opt.disableflags
+        for k in range(num_substeps):  # nobody sees the readings of sensors before the last substep
+            skipped = 0 if k == num_substeps - 1 else int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
+            self._m.opt.disableflags = flags | skipped
             mjw.step(self._m, self._d)
-        self._refresh_stages()
+        if self._derived_used:
+            self._refresh_stages()
 
     def _refresh_stages(self) -> None:
         mjw.fwd_kinematics(self._m, self._d)
@@ -252,7 +268,7 @@ class CudaEngine(Engine):
         return capture.graph
 
     def _warp_stream(self) -> wp.Stream:
-        return warp_stream(torch.cuda.current_stream(self.device))
+        return current_warp_stream(self.device)
 
     def _scope(self) -> wp.ScopedStream:
         return wp.ScopedStream(self._warp_stream(), sync_enter=False)

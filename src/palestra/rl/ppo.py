@@ -121,8 +121,7 @@ class PPO:
     def compute_returns(self) -> None:
         """Evaluate the rollout: V(s_t), log π(a_t|s_t), advantages Â_t and returns Â_t + V(s_t)."""
         s, algorithm = self.storage, self.cfg.algorithm
-        for t in range(s.num_steps + 1):
-            s.values[t].copy_(self.critic(s.observations_of("critic", t)).squeeze(-1))
+        s.values.copy_(self.critic(s.observations_of("critic", slice(None))).squeeze(-1))
         s.log_prob.copy_(log_prob(s.actions, s.mean, s.std))
 
         rewards = s.rewards

@@ -135,7 +135,8 @@ class OnPolicyRunner:
         update = CapturedCall(ppo.update, self.device, "the update", [ppo.generator], warm_up=1)
         if getattr(self.env, "capture", "off") == "off" or torch.device(self.env.device) != self.device:
             return collect, update
-        return CapturedCall(collect, self.device, "the rollout", [ppo.generator], warm_up=1), update
+        key = getattr(self.env, "capture_key", lambda: None)
+        return CapturedCall(collect, self.device, "the rollout", [ppo.generator], key, warm_up=1), update
 
     def _iterate(self) -> dict[str, float | int]:
         """Collect a rollout, learn from it, and return the numbers to log."""

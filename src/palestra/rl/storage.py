@@ -85,8 +85,8 @@ class RolloutStorage:
         self.terminated[t].copy_(terminated)
         torch.logical_and(time_outs, ~terminated, out=self.time_outs[t])
 
-    def observations_of(self, model: str, t: int) -> Tensor:
-        """Return the observations ``(N, width)`` of the ``actor`` or the ``critic`` before step ``t``."""
+    def observations_of(self, model: str, t: int | slice) -> Tensor:
+        """Return the observations ``(..., N, width)`` of the ``actor`` or the ``critic`` before the steps ``t``."""
         return concatenate({name: buffer[t] for name, buffer in self.observations.items()}, self.obs_groups[model])
 
     def all_observations_of(self, model: str) -> Tensor:

@@ -47,7 +47,7 @@ class ContactSensorData:
     """Readings; ``B`` counts the sensor's elements and ``M`` the filtered ones."""
 
     net_forces_w: Tensor
-    """Net contact force on each element, world frame (N), ``(num_envs, B, 3)``."""
+    """Net contact force on each element, world frame (N), ``(num_envs, B, 3)``; the newest of the history."""
     net_forces_w_history: Tensor
     """The last readings, newest first, ``(num_envs, max(history_length, 1), B, 3)``."""
     force_matrix_w: Tensor | None
@@ -110,17 +110,11 @@ class ContactSensor(SensorBase):
         history = max(self.cfg.history_length, 1)
 
         def zeros(*shape: int) -> Tensor:
-            return torch.zeros(n, *shape, device=self.device)
+            return torch.zeros(*shape, device=self.device)
 
-        self.data = ContactSensorData(
-            net_forces_w=zeros(b, 3),
-            net_forces_w_history=zeros(history, b, 3),
-            force_matrix_w=zeros(b, m, 3) if m else None,
-            current_air_time=zeros(b),
-            last_air_time=zeros(b),
-            current_contact_time=zeros(b),
-            last_contact_time=zeros(b),
-        )
+        self._times = zeros(4, n, b)
+        forces = zeros(n, history, b, 3)
+        self.data = ContactSensorData(forces[:, 0], forces, zeros(n, b, m, 3) if m else None, *self._times)
         engine.field("sensordata")
 
     @property
@@ -136,26 +130,23 @@ class ContactSensor(SensorBase):
     def update(self, dt: float) -> None:
         data = self.data
         forces = self._engine.field("sensordata").index_select(1, self._columns).neg_()
+        if self.cfg.history_length > 1:
+            data.net_forces_w_history[:, 1:] = data.net_forces_w_history[:, :-1].clone()
         if data.force_matrix_w is not None:
             data.force_matrix_w.copy_(forces.view_as(data.force_matrix_w))
             data.net_forces_w.copy_(data.force_matrix_w.sum(dim=2))
         else:
             data.net_forces_w.copy_(forces.view_as(data.net_forces_w))
-        if self.cfg.history_length > 1:
-            data.net_forces_w_history[:, 1:] = data.net_forces_w_history[:, :-1].clone()
-        data.net_forces_w_history[:, 0] = data.net_forces_w
         if self.cfg.track_air_time:
             self._update_times(dt)
 
     def reset(self, env_mask: Tensor) -> None:
-        mask = env_mask.unsqueeze(-1)
-        data = self.data
-        for times in (data.current_air_time, data.last_air_time, data.current_contact_time, data.last_contact_time):
-            times.masked_fill_(mask, 0.0)
-        data.net_forces_w.masked_fill_(mask.unsqueeze(-1), 0.0)
-        data.net_forces_w_history.masked_fill_(mask.unsqueeze(-1).unsqueeze(-1), 0.0)
-        if data.force_matrix_w is not None:
-            data.force_matrix_w.masked_fill_(mask.unsqueeze(-1).unsqueeze(-1), 0.0)
+        mask = env_mask.view(-1, 1, 1, 1)
+        self.data.net_forces_w_history.masked_fill_(mask, 0.0)
+        if self.data.force_matrix_w is not None:
+            self.data.force_matrix_w.masked_fill_(mask, 0.0)
+        if self.cfg.track_air_time:
+            self._times.masked_fill_(env_mask.view(1, -1, 1), 0.0)
 
     def compute_first_contact(self, dt: float, abs_tol: float = 1e-6) -> Tensor:
         """Which elements touched down within the last ``dt`` seconds, bool ``(num_envs, B)``."""

@@ -139,17 +139,13 @@ def quat_slerp(q1: Tensor, q2: Tensor, tau: float | Tensor) -> Tensor:
 def quat_from_euler_xyz(roll: Tensor, pitch: Tensor, yaw: Tensor) -> Tensor:
     """Return the quaternion of rotations about the fixed axes x, then y, then z (rad). Shape ``(..., 4)``."""
     half = 0.5 * torch.stack(torch.broadcast_tensors(roll, pitch, yaw), dim=-1)
-    cr, cp, cy = torch.cos(half).unbind(dim=-1)
-    sr, sp, sy = torch.sin(half).unbind(dim=-1)
-    return torch.stack(
-        (
-            cy * cp * cr + sy * sp * sr,
-            cy * cp * sr - sy * sp * cr,
-            cy * sp * cr + sy * cp * sr,
-            sy * cp * cr - cy * sp * sr,
-        ),
-        dim=-1,
-    )
+    (cr, cp, cy), (sr, sp, sy) = torch.cos(half).unbind(dim=-1), torch.sin(half).unbind(dim=-1)
+    # q_z q_y q_x: first the product of the rotations about y and x, (cp·cr, cp·sr, sp·cr, -sp·sr), then z's columns.
+    about_y = torch.stack((cp, cp, sp, -sp), dim=-1)
+    about_x = torch.stack((cr, sr, cr, sr), dim=-1)
+    inner = about_y * about_x
+    turned = torch.stack((-inner[..., 3], -inner[..., 2], inner[..., 1], inner[..., 0]), dim=-1)
+    return torch.addcmul(cy.unsqueeze(-1) * inner, sy.unsqueeze(-1), turned)
 
 
 def euler_xyz_from_quat(quat: Tensor, wrap_to_2pi: bool = False) -> tuple[Tensor, Tensor, Tensor]:
