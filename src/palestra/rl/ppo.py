@@ -16,7 +16,8 @@ from palestra.config.configclass import validate
 from palestra.errors import ConfigError, did_you_mean
 from palestra.rl.config import PPORunnerCfg
 from palestra.rl.environment import Environment, Observations
-from palestra.rl.networks import Actor, Critic, entropy, log_prob, mean_kl
+from palestra.rl.loss import ppo_loss
+from palestra.rl.networks import Actor, Critic, log_prob, mean_kl
 from palestra.rl.storage import MiniBatch, RolloutStorage, ShuffledRollout, concatenate
 
 MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-5, 1e-2
@@ -175,31 +176,23 @@ class PPO:
         if algorithm.normalize_advantage_per_mini_batch:
             advantages = standardize(advantages)
 
-        # L^CLIP: the worse of the two for the policy, so that a step beyond 1 ± ε gains nothing.
-        ratio = torch.exp(log_prob(batch.actions, mean, std) - batch.log_prob)
-        clipped_ratio = ratio.clamp(1.0 - self.clip_param, 1.0 + self.clip_param)
-        surrogate_loss = -torch.minimum(advantages * ratio, advantages * clipped_ratio).mean()
-
-        # L^VF
-        value_loss = (values - batch.returns).square()
-        if algorithm.use_clipped_value_loss:
-            near = batch.values + (values - batch.values).clamp(-self.clip_param, self.clip_param)
-            value_loss = torch.maximum(value_loss, (near - batch.returns).square())
-        value_loss = value_loss.mean()
-
-        # S[π], the same in every state because σ is
-        bonus = entropy(std)
-        loss = surrogate_loss + self.value_loss_coef * value_loss - self.entropy_coef * bonus
-
+        loss = ppo_loss(
+            batch,
+            advantages,
+            mean,
+            std,
+            values,
+            self.clip_param,
+            self.value_loss_coef,
+            self.entropy_coef,
+            clip_values=algorithm.use_clipped_value_loss,
+        )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward((mean, std, values), (loss.mean_gradient, loss.std_gradient, loss.values_gradient))
         clip_gradients(self.actor_parameters, self.max_grad_norm)
         clip_gradients(self.critic_parameters, self.max_grad_norm)
         self.optimizer.step()
-
-        with torch.no_grad():
-            clip_fraction = (ratio != clipped_ratio).to(self.dtype).mean()
-            self.metrics_sum += torch.stack((surrogate_loss, value_loss, bonus, kl, clip_fraction))
+        self.metrics_sum += torch.stack((loss.surrogate, loss.value, loss.entropy, kl, loss.clip_fraction))
 
     def evaluate(self, batch: MiniBatch) -> tuple[Tensor, Tensor]:
         """Return the present μ(s) ``(rows, num_actions)`` and V(s) ``(rows,)`` for normalised observations."""
