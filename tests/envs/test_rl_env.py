@@ -8,7 +8,14 @@ import torch
 from tiny import STEP_DT, TinyEnvCfg, flagged, run, tiny
 
 from palestra.config import load_env_cfg, make
-from palestra.envs import DirectRLEnv, DirectRLEnvCfg, ManagerBasedEnv, ManagerBasedEnvCfg, mdp
+from palestra.envs import (
+    DirectRLEnv,
+    DirectRLEnvCfg,
+    ManagerBasedEnv,
+    ManagerBasedEnvCfg,
+    ManagerBasedRLEnv,
+    mdp,
+)
 from palestra.errors import ConfigError
 from palestra.managers import (
     ActionTermCfg,
@@ -472,3 +479,14 @@ def test_times_and_spaces() -> None:
     assert env.single_observation_space["policy"].shape == (2,)
     assert env.check_health() == []
     assert env.unwrapped is env
+
+
+def test_terms_and_entities_may_be_added_to_a_loaded_configuration() -> None:
+    cfg = TinyEnvCfg()
+    cfg.rewards.twice = RewardTermCfg(func=mdp.is_alive, weight=2.0)
+    cfg.scene.second = cfg.scene.robot.copy()
+    env = ManagerBasedRLEnv(cfg)
+    env.reset()
+    assert env.reward_manager.active_terms == ["alive", "twice"]
+    assert list(env.scene.articulations) == ["robot", "second"]
+    assert run(env, 1)[1].tolist() == pytest.approx([3.0 * STEP_DT] * 2)

@@ -399,3 +399,22 @@ def test_mujocos_profiler_is_off(engine: CpuEngine) -> None:
     duration = data.timer[stage].duration
     mujoco.mj_step(engine.model, data)
     assert data.timer[stage].duration == duration
+
+
+def test_poses_are_refreshed_from_the_moment_that_somebody_reads_them() -> None:
+    world = World(2, SimulationCfg(dt=0.01, threads=1), robot=robot_cfg(PENDULUM, joint_pos={"swing": 0.5}))
+    reference = mujoco.MjData(world.engine.model)
+    engine = world.engine
+
+    def poses(i: int) -> np.ndarray:
+        reference.qpos[:] = engine.state_rows()[i, 1 : 1 + engine.model.nq]
+        mujoco.mj_kinematics(engine.model, reference)
+        return reference.xpos.astype(np.float32)
+
+    engine.step(5)  # nobody has read a pose
+    distance = engine.rays(torch.tensor([[[0.0, 0.0, 9.0]]] * 2), torch.tensor([[[0.0, 0.0, -1.0]]] * 2))
+    assert distance.shape == (2, 1)
+    for _ in range(3):
+        for i in range(2):
+            np.testing.assert_array_equal(engine.field("xpos")[i].numpy(), poses(i))
+        engine.step(2)

@@ -148,9 +148,9 @@ class ManagerBase:
         source = self.cfg if cfg is None else cfg
         if source is None:
             return
-        items = source.items() if isinstance(source, dict) else _attributes(source)
-        for name, value in items:
-            if value is None:
+        items = source if isinstance(source, dict) else vars(source)  # also what was added after its making
+        for name, value in items.items():
+            if value is None or name.startswith("_"):
                 continue
             if not isinstance(value, kind):
                 if dataclasses.is_dataclass(source) and name in _own_fields(source):
@@ -161,14 +161,6 @@ class ManagerBase:
 
     def _unknown(self, name: str) -> ConfigError:
         return ConfigError(f"no {self.kind} term {name!r}: {did_you_mean(name, self.active_terms)}")
-
-
-def _attributes(source: object) -> Iterator[tuple[str, Any]]:
-    if dataclasses.is_dataclass(source):
-        for field in dataclasses.fields(source):
-            yield field.name, getattr(source, field.name)
-    else:
-        yield from vars(source).items()
 
 
 def _own_fields(source: object) -> set[str]:

@@ -6,7 +6,8 @@ update can each be captured as one CUDA graph. Hyperparameters are 0-dim device 
 needs no new capture.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -110,7 +111,8 @@ class PPO:
     def act(self, t: int) -> Tensor:
         """Draw actions a ~ N(μ(s_t), σ²) for what was seen before step ``t``; return what the environment gets."""
         s = self.storage
-        s.mean[t].copy_(self.actor(s.observations_of("actor", t)))
+        with self._precision():
+            s.mean[t].copy_(self.actor(s.observations_of("actor", t)))
         self.noise.normal_(generator=self.generator)
         torch.addcmul(s.mean[t], s.std, self.noise, out=s.actions[t])
         self.env_actions.copy_(s.actions[t])
@@ -122,7 +124,8 @@ class PPO:
     def compute_returns(self) -> None:
         """Evaluate the rollout: V(s_t), log π(a_t|s_t), advantages Â_t and returns Â_t + V(s_t)."""
         s, algorithm = self.storage, self.cfg.algorithm
-        s.values.copy_(self.critic(s.observations_of("critic", slice(None))).squeeze(-1))
+        with self._precision():
+            s.values.copy_(self.critic(s.observations_of("critic", slice(None))).squeeze(-1))
         s.log_prob.copy_(log_prob(s.actions, s.mean, s.std))
 
         rewards = s.rewards
@@ -149,9 +152,10 @@ class PPO:
         if not self.same_obs:
             self.critic.normalize_(self.rollout.critic_obs)
         self.metrics_sum.zero_()
-        for _ in range(self.cfg.algorithm.num_learning_epochs):
-            for batch in self.rollout.mini_batches:
-                self.learn(batch)
+        with self._precision():
+            for _ in range(self.cfg.algorithm.num_learning_epochs):
+                for batch in self.rollout.mini_batches:
+                    self.learn(batch)
         self._update_normalizers()
         self._summarize()
 
@@ -213,6 +217,17 @@ class PPO:
         self.actor.update_normalization(self.storage.all_observations_of("actor"))
         if self.critic.obs_normalizer is not self.actor.obs_normalizer:
             self.critic.update_normalization(self.storage.all_observations_of("critic"))
+
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        """Let matrix products round to TF32 if the configuration says so: those of the networks, not the user's."""
+        matmul = torch.backends.cuda.matmul
+        before = matmul.allow_tf32
+        matmul.allow_tf32 = self.cfg.allow_tf32 and self.dtype == torch.float32
+        try:
+            yield
+        finally:
+            matmul.allow_tf32 = before
 
     # --- metrics ------------------------------------------------------------------------------------------------------
 

@@ -127,7 +127,6 @@ class OnPolicyRunner:
 
         if self.device.type != "cuda":
             return collect, ppo.update
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.cfg.allow_tf32
         if self.cfg.capture == "off":
             return collect, ppo.update
         from palestra.physics.capture import CapturedCall

@@ -50,10 +50,9 @@ class InteractiveScene:
         self.sensors: dict[str, SensorBase] = {}
         self.extras: dict[str, AssetBaseCfg] = {}
         fixed = {f.name for f in dataclasses.fields(InteractiveSceneCfg)}
-        for field in dataclasses.fields(cfg):
-            entity = getattr(cfg, field.name)
-            if field.name not in fixed and entity is not None:
-                self._add(field.name, entity)
+        for name, entity in vars(cfg).items():  # also what was added to an instance
+            if name not in fixed and not name.startswith("_") and entity is not None:
+                self._add(name, entity)
 
     @property
     def assets(self) -> dict[str, Asset]:
