@@ -61,7 +61,7 @@ def test_adaptive_rate(small_cfg: PPORunnerCfg, kl: float, rate: float, expected
     ppo.adapt_learning_rate(torch.tensor(kl))
     assert float(ppo.learning_rate) == pytest.approx(expected, rel=1e-6)
     assert ppo.learning_rate.data_ptr() == address
-    assert ppo.optimizer.param_groups[0]["lr"] is ppo.learning_rate
+    assert ppo.optimizer.learning_rate is ppo.learning_rate
 
 
 def test_gradient_clipping_against_torch() -> None:
@@ -197,7 +197,7 @@ def test_buffers_stay_where_they_are(small_cfg: PPORunnerCfg) -> None:
         )
         tensors = [v for holder in holders for v in holder.values() if isinstance(v, torch.Tensor)]
         tensors += [v for batch in ppo.rollout.mini_batches for v in batch]
-        tensors += [v for state in ppo.optimizer.state.values() for v in state.values()]
+        tensors += [v for state in ppo.optimizer.state_dict()["state"].values() for v in state.values()]
         return [tensor.data_ptr() for tensor in tensors]
 
     before, state = addresses(), ppo.state_dict()

@@ -131,6 +131,7 @@ def warp_stream(stream: torch.cuda.Stream) -> Any:
 
     handle = (stream.device_index, stream.cuda_stream)
     if handle not in _WARP_STREAMS:
+        wp.init()
         _WARP_STREAMS[handle] = wp.stream_from_torch(stream)
     return _WARP_STREAMS[handle]
 

@@ -5,7 +5,7 @@ the time that small networks take to learn on a GPU; the networks themselves are
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,6 +31,27 @@ class Loss(NamedTuple):
     """∂L/∂σ, ``(num_actions,)``."""
     values_gradient: Tensor
     """∂L/∂V, ``(rows,)``."""
+
+    def backward(self, mean: Tensor, std: Tensor, values: Tensor) -> None:
+        """Hand the gradient on to what ``mean``, ``std`` and ``values`` were computed from."""
+        gradient = (self.mean_gradient, self.std_gradient, self.values_gradient)
+        _Loss.apply(mean, std, values, gradient).backward()  # type: ignore[union-attr]
+
+
+class _Loss(torch.autograd.Function):
+    """A loss of which only the gradient is known.
+
+    ``torch.autograd.backward`` with given gradients would import PyTorch's compiler, which takes a second.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, std: Tensor, values: Tensor, gradient: tuple[Tensor, ...]) -> Tensor:
+        ctx.gradient = gradient
+        return mean.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        return (*ctx.gradient, None)
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from palestra.config.configclass import validate
 from palestra.errors import ConfigError, did_you_mean
+from palestra.rl.adam import Adam
 from palestra.rl.config import PPORunnerCfg
 from palestra.rl.environment import Environment, Observations
 from palestra.rl.loss import ppo_loss
@@ -71,7 +72,7 @@ class PPO:
         self.generator = torch.Generator(self.device).manual_seed(cfg.seed)
         self._build_models(obs_dims)
         self._build_hyperparameters()
-        self._build_optimizer()
+        self.optimizer = Adam(self.parameters, self.learning_rate)
 
         self.storage = RolloutStorage(
             cfg.num_steps_per_env, num_envs, observation_dims, cfg.obs_groups, num_actions, self.device, dtype
@@ -191,8 +192,8 @@ class PPO:
             self.entropy_coef,
             clip_values=algorithm.use_clipped_value_loss,
         )
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward((mean, std, values), (loss.mean_gradient, loss.std_gradient, loss.values_gradient))
+        self.optimizer.zero_grad()
+        loss.backward(mean, std, values)
         clip_gradients(self.actor_parameters, self.max_grad_norm)
         clip_gradients(self.critic_parameters, self.max_grad_norm)
         self.optimizer.step()
@@ -296,11 +297,6 @@ class PPO:
         self.max_grad_norm = scalar(algorithm.max_grad_norm)
         self.learning_rate = scalar(algorithm.learning_rate)
 
-    def _build_optimizer(self) -> None:
-        self.optimizer = torch.optim.Adam(
-            self.parameters, lr=self.learning_rate, fused=True, capturable=self.device.type == "cuda"
-        )
-
     def state_dict(self) -> dict[str, Any]:
         """Return weights, normalisers, optimizer and random state; keys are RSL-RL's where it has them."""
         return {
@@ -330,22 +326,9 @@ class PPO:
         for name in wanted:
             networks[name].load_state_dict(state[f"{name}_state_dict"])
         if "optimizer" in parts:
-            self._load_optimizer(state["optimizer_state_dict"])
+            self.optimizer.load_state_dict(state["optimizer_state_dict"])
         if "rng" in parts and state["generator_state"].shape == self.generator.get_state().shape:
             self.generator.set_state(state["generator_state"].cpu())  # its size differs between CPU and CUDA
-
-    def _load_optimizer(self, state: dict[str, Any]) -> None:
-        self.learning_rate.copy_(torch.as_tensor(state["param_groups"][0]["lr"]))
-        if self.optimizer.state:
-            for index, parameter in enumerate(self.parameters):
-                saved = state["state"].get(index, {})
-                for name, tensor in self.optimizer.state[parameter].items():
-                    tensor.copy_(saved[name]) if name in saved else tensor.zero_()
-        else:
-            self.optimizer.load_state_dict(state)
-            self.optimizer.param_groups[0].update(
-                lr=self.learning_rate, fused=True, foreach=None, capturable=self.device.type == "cuda"
-            )
 
 
 def generalized_advantages(
