@@ -33,11 +33,13 @@ def working_directory(workplace, monkeypatch):
 @pytest.fixture(scope="module")
 def trained(workplace) -> Path:
     """A run of three iterations, made with flags before, among and after overrides."""
+    folder = workplace / "runs" / "cartpole"
+    before = set(folder.iterdir()) if folder.exists() else set()  # the other tests run in any order
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(workplace)
         command = ["train", "--num-envs", "4", SMALL[0], "Cartpole", "--max_iterations=3", *SMALL[1:], "--seed", "7"]
         assert main([*command, "--run-name", "first", "--no-video", "env.rewards.fallen.weight=-250"]) == 0
-    (run,) = (workplace / "runs" / "cartpole").iterdir()
+    (run,) = set(folder.iterdir()) - before
     return run.relative_to(workplace)
 
 

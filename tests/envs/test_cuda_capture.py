@@ -10,6 +10,7 @@ from torch import Tensor
 from palestra.config import load_agent_cfg, load_env_cfg, make
 from palestra.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg
 from palestra.physics.capture import CapturedCall, CaptureError
+from palestra.rl.networks import Linear
 from palestra.rl.runner import OnPolicyRunner
 
 pytestmark = pytest.mark.gpu
@@ -189,3 +190,33 @@ def test_recorded_training_is_training(task: str, tmp_path: Path) -> None:
     for name in ("Train/mean_reward", "Loss/entropy"):
         assert scores["auto"][name] == pytest.approx(scores["off"][name], rel=0.1, abs=0.02), name
     assert scores["auto"]["Train/env_steps"] == scores["off"]["Train/env_steps"]
+
+
+@pytest.mark.parametrize("setting", ["mixed_precision", "compile", "allow_tf32"])
+def test_faster_arithmetic_learns_the_same(setting: str) -> None:
+    scores = []
+    for value in (False, True):
+        env = env_of("Cartpole")
+        cfg = load_agent_cfg("Cartpole").replace(seed=1, **{"allow_tf32": False, setting: value})
+        runner = OnPolicyRunner(env, cfg, task="Cartpole")
+        runner.learn(15)
+        scores.append(runner.last_metrics)
+        env.close()
+    assert scores[0]["Episode/length"] > 60
+    assert scores[1]["Train/mean_reward"] == pytest.approx(scores[0]["Train/mean_reward"], abs=0.1)
+    assert scores[1]["Loss/entropy"] == pytest.approx(scores[0]["Loss/entropy"], abs=0.1)
+
+
+@pytest.mark.parametrize("rows", [1, 1000])
+def test_the_gradient_of_a_linear_layer(rows: int) -> None:
+    torch.manual_seed(0)
+    layer = Linear(5, 3).to("cuda:0", torch.float64)
+    x = torch.randn(rows, 5, device="cuda:0", dtype=torch.float64, requires_grad=True)
+    out = layer(x)
+    weight = torch.randn_like(out)
+    ours = torch.autograd.grad(out, (x, layer.weight, layer.bias), weight)
+    theirs = torch.autograd.grad(
+        torch.nn.functional.linear(x, layer.weight, layer.bias), (x, layer.weight, layer.bias), weight
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)

@@ -124,6 +124,12 @@ class PPORunnerCfg:
     allow_tf32: bool = True
     """Whether matrix products on a GPU round their inputs to TF32 (10 bits of mantissa), for speed."""
 
+    mixed_precision: bool = False
+    """Whether an update on a GPU computes the networks in bfloat16 (weights, losses and optimizer stay float32)."""
+
+    compile: bool = False
+    """Whether ``torch.compile`` fuses the networks' operations in an update; compiling takes seconds at first."""
+
     num_steps_per_env: int = 24
     """T, environment steps collected before each update."""
 

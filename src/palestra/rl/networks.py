@@ -4,6 +4,7 @@ The modules have the same parameter names as RSL-RL's, so that weights move betw
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,33 @@ MIN_STD = 1e-6
 """Smallest standard deviation of an action, which keeps log-probabilities finite."""
 
 
+class _Affine(torch.autograd.Function):
+    """x Wᵀ + b, whose bias gradient is a matrix product too: PyTorch's sum over many rows is slower on a GPU."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return torch.addmm(bias, x, weight.t())
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        (gradient,) = grad_outputs
+        x, weight = ctx.saved_tensors
+        ones = gradient.new_ones(1, len(gradient))
+        to_input = gradient @ weight if ctx.needs_input_grad[0] else None
+        return to_input, gradient.t() @ x, (ones @ gradient).squeeze(0)
+
+
+class Linear(nn.Linear):
+    """A linear layer that learns faster from large batches on a GPU."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        learns = input.is_cuda and input.dim() == 2 and torch.is_grad_enabled()
+        if learns and not torch.is_autocast_enabled("cuda"):
+            return _Affine.apply(input, self.weight, self.bias)  # type: ignore[return-value]
+        return super().forward(input)
+
+
 class MLP(nn.Sequential):
     """Linear layers with an activation between them; the output layer, ``mlp[-1]``, is linear."""
 
@@ -43,7 +71,7 @@ class MLP(nn.Sequential):
         layers: list[nn.Module] = []
         width = input_dim
         for hidden_dim in cfg.hidden_dims:
-            layers += [nn.Linear(width, hidden_dim), _ACTIVATIONS[cfg.activation]]
+            layers += [Linear(width, hidden_dim), _ACTIVATIONS[cfg.activation]]
             width = hidden_dim
         return MLP(*layers, _output_layer(width, output_dim, cfg.output_gain))
 
@@ -55,7 +83,7 @@ class MLP(nn.Sequential):
 
 
 def _output_layer(input_dim: int, output_dim: int, gain: float) -> nn.Linear:
-    layer = nn.Linear(input_dim, output_dim)
+    layer = Linear(input_dim, output_dim)
     with torch.no_grad():
         layer.weight.mul_(gain)
         layer.bias.mul_(gain)

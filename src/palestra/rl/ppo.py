@@ -71,6 +71,7 @@ class PPO:
         obs_dims = {model: obs_width(model, cfg.obs_groups[model], observation_dims) for model in ("actor", "critic")}
         self.generator = torch.Generator(self.device).manual_seed(cfg.seed)
         self._build_models(obs_dims)
+        self._networks = torch.compile(self._run_networks, dynamic=False) if cfg.compile else self._run_networks
         self._build_hyperparameters()
         self.optimizer = Adam(self.parameters, self.learning_rate)
 
@@ -201,10 +202,17 @@ class PPO:
 
     def evaluate(self, batch: MiniBatch) -> tuple[Tensor, Tensor]:
         """Return the present μ(s) ``(rows, num_actions)`` and V(s) ``(rows,)`` for normalised observations."""
+        if not (self.cfg.mixed_precision and self.device.type == "cuda"):
+            return self._networks(batch.actor_obs, batch.critic_obs)
+        with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
+            mean, values = self._networks(batch.actor_obs, batch.critic_obs)
+        return mean.to(self.dtype), values.to(self.dtype)
+
+    def _run_networks(self, actor_obs: Tensor, critic_obs: Tensor) -> tuple[Tensor, Tensor]:
         if self.cfg.shared_trunk:
-            latent = self.actor.mlp.features(batch.actor_obs)
+            latent = self.actor.mlp.features(actor_obs)
             return self.actor.mlp[-1](latent), self.critic.mlp[-1](latent).squeeze(-1)
-        return self.actor.mlp(batch.actor_obs), self.critic.mlp(batch.critic_obs).squeeze(-1)
+        return self.actor.mlp(actor_obs), self.critic.mlp(critic_obs).squeeze(-1)
 
     def adapt_learning_rate(self, kl: Tensor) -> None:
         """Divide the rate by 1.5 where the policy moved too far, multiply it by 1.5 where it moved too little."""
