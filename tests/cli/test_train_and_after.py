@@ -166,9 +166,11 @@ def test_a_run_resumes_where_it_stopped(trained, capsys):
 
 
 def test_resume_without_a_path_takes_the_tasks_latest_run(workplace, trained, capsys):
+    short = ["--num_envs=4", "--max_iterations=1", "--run_name=newest", "--no_video", *SMALL]
+    assert main(["train", "Cartpole", *short]) == 0
     assert main(["train", "--resume", "Cartpole", "--max_iterations", "2", "--no_video"]) == 0
     out = capsys.readouterr().out
-    assert "iterations 2 to 2" in out and "_blind" in out
+    assert "iterations 2 to 2" in out and "_newest" in out
 
 
 def test_a_new_run_can_start_from_a_checkpoint(workplace, trained, capsys):
