@@ -51,6 +51,7 @@ def train(arguments: list[str], limit: float) -> Iterator[Watch]:
     with tempfile.TemporaryDirectory(prefix="palestra-benchmark-") as folder:
         output = Path(folder) / "output.txt"
         with open(output, "w") as sink:
+            size = -1
             start = time.perf_counter()
             process = subprocess.Popen(
                 [sys.executable, "-m", "palestra", "train", *arguments, "--no-video"],
@@ -62,7 +63,9 @@ def train(arguments: list[str], limit: float) -> Iterator[Watch]:
             try:
                 while True:
                     ended = process.poll() is not None
-                    rows = _read(Path(folder))
+                    grown = _size(Path(folder))
+                    rows = _read(Path(folder)) if grown != size else watch.rows  # reading takes time from the training
+                    size = grown
                     now = time.perf_counter() - start
                     watch.seen += [now] * (len(rows) - len(watch.rows))
                     if len(rows) > len(watch.rows):
@@ -84,9 +87,13 @@ def train(arguments: list[str], limit: float) -> Iterator[Watch]:
                     process.wait()
 
 
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("runs/*/*/metrics.csv"))
+
+
 def _read(folder: Path) -> list[Row]:
     """Whole rows of the run's ``metrics.csv``."""
-    for path in folder.glob("**/metrics.csv"):
+    for path in folder.glob("runs/*/*/metrics.csv"):
         text = path.read_text()
         lines = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))
         if lines:
