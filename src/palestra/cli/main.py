@@ -16,6 +16,7 @@ COMMANDS = {
     "eval": "measure a trained policy over many episodes",
     "tasks": "list the tasks",
     "info": "describe every observation and action of a task or a run",
+    "bench": "measure where the time of a step and of a training iteration goes",
 }
 BAD_INPUT = 2
 """Exit code for what the user can mend."""

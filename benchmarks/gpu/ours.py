@@ -1,0 +1,179 @@
+"""Palestra's side of the comparison: train, take the rollout apart, and print one JSON line.
+
+    PEER_MJCF=go1.xml python benchmarks/gpu/ours.py --iterations 60
+    python benchmarks/gpu/ours.py --task Velocity-Flat-Go2 --hidden_dims 128 128 --iterations 60
+
+``ratio`` is bare physics / rollout, both for the same policy: the controls of a rollout with the policy's noise are
+recorded, and the engine alone replays them from the same states as one CUDA graph. An environment that was reset in
+the recorded rollout just goes on in the replay. On the CPU (``--device cpu``, to try the script) nothing is captured.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import measure
+
+import palestra  # isort: skip  # before PyTorch, so that its idle threads sleep
+
+import torch
+
+from palestra.errors import ConfigError
+from palestra.rl import OnPolicyRunner
+
+PEER_TASK = "Peer-Go1-Flat"
+SCORES = ("track_linear_velocity", "track_lin_vel_xy_exp")
+PACKAGES = ("palestra", "mujoco", "mujoco-warp", "warp-lang", "torch")
+REPEATS = 5
+"""Rollouts, updates and replays in the second part."""
+CALLS_BEFORE_TIMING = 3
+"""The first runs eagerly, the second records, the third is a replay."""
+
+
+def make_runner(args: argparse.Namespace) -> OnPolicyRunner:
+    """Build the environments and the learner of ``args.task``."""
+    if args.task == PEER_TASK:
+        import go1_flat
+
+        return go1_flat.make_runner(args.num_envs, args.device, args.hidden_dims, args.seed)
+    from palestra.config import registry
+
+    cfg, agent = registry.load_env_cfg(args.task), registry.load_agent_cfg(args.task)
+    cfg.scene.num_envs, cfg.sim.device, cfg.seed, agent.seed = args.num_envs, args.device, args.seed, args.seed
+    agent.actor.hidden_dims, agent.critic.hidden_dims = list(args.hidden_dims), list(args.hidden_dims)
+    return OnPolicyRunner(registry.make(args.task, cfg=cfg), agent, None, task=args.task)
+
+
+def wait(device: torch.device) -> None:
+    """Let the GPU finish."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def milliseconds(device: torch.device, work: Callable[[], object], prepare: Callable[[], object]) -> list[float]:
+    """Time ``work`` REPEATS times, each after an untimed ``prepare``."""
+    times = []
+    for _ in range(REPEATS):
+        prepare()
+        wait(device)
+        start = time.perf_counter()
+        work()
+        wait(device)
+        times.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def bare_physics(runner: OnPolicyRunner) -> list[float]:
+    """Milliseconds of the physics of one rollout, replayed by the engine alone from recorded controls."""
+    env, ppo = runner.env, runner.ppo
+    engine, storage, decimation = env.engine, ppo.storage, env.cfg.decimation
+    names = ("qpos", "qvel", "qacc_warmstart")
+    start = {name: engine.field(name).clone() for name in names}
+    controls = torch.zeros(storage.num_steps, *engine.ctrl.shape, device=engine.device)
+    obs = storage.last_observations()
+    with torch.no_grad():
+        for t in range(storage.num_steps):
+            storage.write_observations(t, obs)
+            obs = env.step_in_place(ppo.act(t))[0]
+            controls[t].copy_(engine.ctrl)
+
+    def restore() -> None:
+        for name in names:
+            engine.write(name, start[name])
+
+    def replay() -> None:
+        for t in range(storage.num_steps):
+            engine.ctrl.copy_(controls[t])
+            engine.step(decimation)
+
+    work: Callable[[], object] = replay
+    if engine.device.type == "cuda":
+        from palestra.physics.capture import CapturedCall
+
+        work = CapturedCall(replay, engine.device, "the bare physics", warm_up=1)
+    for _ in range(CALLS_BEFORE_TIMING):
+        restore()
+        work()
+    return milliseconds(engine.device, work, restore)
+
+
+def measure_parts(runner: OnPolicyRunner) -> dict[str, object]:
+    """Time the recorded rollout, the bare physics of such a rollout, and the recorded update."""
+    rollout = milliseconds(runner.device, runner._collect, lambda: None)
+    physics = bare_physics(runner)
+    update = milliseconds(runner.device, runner._update, lambda: None)  # last: it changes the policy
+    return {
+        "rollout_ms": measure.summary(rollout),
+        "bare_physics_ms": measure.summary(physics),
+        "ratio": round(statistics.median(physics) / statistics.median(rollout), 4),
+        "update_ms": measure.summary(update),
+    }
+
+
+def train(args: argparse.Namespace) -> dict[str, object]:
+    """Train for ``args.iterations`` and return what the JSON line holds."""
+    runner = make_runner(args)
+    built = measure.process_age()
+    runner._begin_episodes()
+    rows, curve = [], []
+    for _ in range(args.iterations):
+        row = runner._iterate()
+        score = next((float(row[f"Step_Value/{name}"]) for name in SCORES if f"Step_Value/{name}" in row), 0.0)
+        rows.append(row)
+        curve.append((measure.process_age(), score))
+    collection = [1e3 * float(row["Perf/collection_time"]) for row in rows]
+    learning = [1e3 * float(row["Perf/learning_time"]) for row in rows]
+    capacity = getattr(runner.env.engine, "capacity", None)
+    result: dict[str, object] = {
+        "side": "palestra",
+        "task": args.task,
+        "num_envs": args.num_envs,
+        "hidden_dims": args.hidden_dims,
+        "seed": args.seed,
+        **measure.report(args.num_envs * runner.cfg.num_steps_per_env, collection, learning),
+        "built_s": round(built, 2),
+        "first_iteration_done_s": round(curve[0][0], 2),
+        "score_reached_s": measure.first_times(curve),
+        "final_score": round(curve[-1][1], 4),
+        "memory_mib": measure.memory_mib(torch),
+        "capacity": None if capacity is None else [capacity.contacts, capacity.constraints],
+        "health": runner.env.check_health(),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+    if not args.no_parts:
+        result.update(measure_parts(runner))
+    return {**result, "curve": [[round(t, 2), round(score, 4)] for t, score in curve]}
+
+
+def version(name: str) -> str:
+    """Version of a package; a source tree on the path has none installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return str(getattr(palestra, "__version__", "source")) if name == "palestra" else "not installed"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", default=PEER_TASK, help=f"{PEER_TASK} (needs PEER_MJCF) or a registered task")
+    parser.add_argument("--num_envs", type=int, default=4096)
+    parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--hidden_dims", type=int, nargs="+", default=[512, 256, 128])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--no_parts", action="store_true", help="only train: leave rollout, update and physics alone")
+    args = parser.parse_args()
+    if args.iterations <= measure.WARM_UP:
+        parser.error(f"--iterations must be more than {measure.WARM_UP}, which are not timed")
+    try:
+        result = train(args)
+    except ConfigError as error:
+        parser.exit(2, f"ours.py: {error}\n")
+    print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()
