@@ -167,3 +167,11 @@ def test_the_numbers_are_the_documented_hash() -> None:
         stream.advance()
     drawn = [stream.bits((6,)) for _ in range(call)][-1]
     assert drawn[env, column].item() == by_hand
+
+
+def test_processes_that_share_a_seed_have_environments_of_their_own() -> None:
+    whole, second = RandomStream(7, 6, CPU), RandomStream(7, 2, CPU, first_env=4)
+    for _ in range(3):
+        whole.advance()
+        second.advance()
+        assert torch.equal(second.uniform(-1.0, 1.0, (5,)), whole.uniform(-1.0, 1.0, (5,))[4:])

@@ -36,7 +36,7 @@ FLAGS = {
 }
 """Flags that set a field."""
 
-_OF_THE_MACHINE = ("scene.num_envs", "sim.device", "sim.threads", "seed", "check_terms")
+_OF_THE_MACHINE = ("scene.num_envs", "sim.device", "sim.threads", "seed", "first_env", "check_terms")
 """What a run's environment config says of how it was run rather than of the task."""
 
 

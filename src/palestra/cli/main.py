@@ -34,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(arguments)
     except PalestraError as error:
-        print(f"palestra: error: {' '.join(str(error).split())}", file=sys.stderr)
+        process = os.environ.get("RANK", "0")  # of several that train together
+        where = "" if process == "0" else f" (process {process})"
+        print(f"palestra: error{where}: {' '.join(str(error).split())}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED

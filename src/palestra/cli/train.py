@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import shutil
 from datetime import datetime
 from pathlib import Path
+from signal import Signals
 from typing import TYPE_CHECKING
 
 from palestra.cli.arguments import CommandParser, add_environment_flags, is_path, require_target, whole_number
@@ -15,6 +17,7 @@ from palestra.cli.run_folder import CONFIG_FILE, Run, check_folder_name, create_
 from palestra.errors import ConfigError, PalestraError
 
 if TYPE_CHECKING:
+    from palestra.rl.distributed import World
     from palestra.rl.runner import OnPolicyRunner
 
 LAST_SECONDS = 8.0
@@ -47,6 +50,8 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument("--video", dest="video", action="store_true", default=None, help="end with a video (default)")
     parser.add_argument("--no_video", dest="video", action="store_false", default=None, help="end without a video")
+    text = "train with the processes that torchrun starts, which is done without the flag too; see docs/gpu.md"
+    parser.add_argument("--distributed", action="store_true", help=text)
     parser.add_argument("--headless", action="store_true", help="accepted; training never opens a window")
 
 
@@ -57,26 +62,60 @@ def run(args: argparse.Namespace) -> int:
     if args.video and _why_no_video() is not None:
         raise PalestraError(f"--video: {_why_no_video()}")
 
+    from palestra.rl.distributed import COMMAND, connected, world_from_environment
+
+    world = world_from_environment()
+    if args.distributed and world.size == 1:
+        raise ConfigError(f"--distributed: start the processes with torchrun, for example {COMMAND}")
+    _take_place(configs, world)
+    with connected(world, configs.env.sim.device):
+        folder, signal = _train(configs, args, continued, world)
+    if signal is not None:
+        if world.is_main:
+            print(f"run folder  {folder}\nnext        palestra train --resume {shlex.quote(str(folder))}")
+        return _SIGNAL_EXIT + int(signal)
+    if world.is_main:
+        _finish(folder, configs, args)
+    return 0
+
+
+def _take_place(configs: Configs, world: World) -> None:
+    """Give this process its device, its share of the cores, and environments of its own."""
+    if world.size == 1:
+        return
+    env, agent = configs.env, configs.agent
+    env.sim.device = world.place(env.sim.device)
+    agent.device = None if agent.device is None else world.place(agent.device)
+    env.first_env = world.rank * env.scene.num_envs
+    if env.sim.threads is None:
+        env.sim.threads = max(1, (os.cpu_count() or 1) // world.local_size)
+
+
+def _train(
+    configs: Configs, args: argparse.Namespace, continued: Run | None, world: World
+) -> tuple[Path, Signals | None]:
+    """Build everything and train; return the run folder, and the signal on which it ended early."""
     from palestra.config.registry import make
     from palestra.rl.runner import OnPolicyRunner
 
     env = make(configs.task, cfg=configs.env)
     try:
-        runner = OnPolicyRunner(env, configs.agent, task=configs.task)
+        runner = OnPolicyRunner(env, configs.agent, task=configs.task, world=world)
         if continued is not None:
             runner.load(continued.checkpoint(args.checkpoint or configs.agent.load_checkpoint))
             _check_iterations_left(runner, continued)
         elif args.checkpoint is not None:
             runner.load(args.checkpoint, _START_PARTS)
+        if not world.is_main:
+            runner.learn()
+            runner.release()
+            return Path(), runner.stop_signal
         folder = continued.path if continued is not None else _new_folder(configs)
-        _learn(runner, folder, configs, args, continued)
+        _learn(runner, folder, configs, args, continued, world)
+        runner.release()
     finally:
         env.close()
-    if runner.stop_signal is not None:
-        print(f"run folder  {folder}\nnext        palestra train --resume {shlex.quote(str(folder))}")
-        return _SIGNAL_EXIT + int(runner.stop_signal)
-    _finish(folder, configs, args)
-    return 0
+    return folder, runner.stop_signal
 
 
 def _what_to_train(args: argparse.Namespace) -> tuple[Run | None, Configs]:
@@ -115,7 +154,12 @@ def _new_folder(configs: Configs) -> Path:
 
 
 def _learn(
-    runner: OnPolicyRunner, folder: Path, configs: Configs, args: argparse.Namespace, continued: Run | None
+    runner: OnPolicyRunner,
+    folder: Path,
+    configs: Configs,
+    args: argparse.Namespace,
+    continued: Run | None,
+    world: World,
 ) -> None:
     """Train into the folder; a new folder goes away again if not one iteration worked."""
     first = runner.current_learning_iteration
@@ -123,6 +167,8 @@ def _learn(
     try:
         _write_config(folder, configs, args, continued)
         where = f"{runner.env.num_envs} environments on {runner.env.device}"
+        if world.size > 1:
+            where = f"{world.size} processes of {where.replace('cuda:0', 'a GPU each')}"
         print(f"{configs.task}: {where}, iterations {first + 1} to {runner.cfg.max_iterations}, {folder}", flush=True)
         runner.learn()
     except BaseException:

@@ -56,7 +56,7 @@ class BaseEnv:
         self._setup_scene()
         self.engine: Engine = self.scene.build()
         self.num_envs, self.device = self.scene.num_envs, self.engine.device
-        self.rng = RandomStream(self.seed_value, self.num_envs, self.device)
+        self.rng = RandomStream(self.seed_value, self.num_envs, self.device, cfg.first_env)
         self.log = EpisodeLog(self.device)
         self.all_envs = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         self.common_step_counter: Tensor = torch.zeros((), dtype=torch.int64, device=self.device)

@@ -65,6 +65,10 @@ class BaseEnvCfg:
     seed: int | None = None
     """Seed of the environment's random numbers; ``None`` takes 0 and says so in the run's configuration."""
 
+    first_env: int = 0
+    """Number of the first environment as the random numbers count them: of several processes that train together, each
+    has environments, and so random numbers, of its own."""
+
     capture: Literal["auto", "off"] = "auto"
     """On a GPU, ``"auto"`` records a step as one CUDA graph; ``"off"`` launches each operation from Python."""
 

@@ -28,10 +28,11 @@ class RandomStream:
         seed: the run's seed.
         num_envs: number of environments.
         device: where the numbers are made.
+        first_env: number of the first environment.
     """
 
-    def __init__(self, seed: int, num_envs: int, device: torch.device) -> None:
-        self.num_envs, self.device = num_envs, device
+    def __init__(self, seed: int, num_envs: int, device: torch.device, first_env: int = 0) -> None:
+        self.num_envs, self.device, self.first_env = num_envs, device, first_env
         self.step: Tensor = torch.zeros((), dtype=torch.int64, device=device)
         """Number of environment steps so far; part of the checkpoint."""
         self._call = 0
@@ -45,7 +46,7 @@ class RandomStream:
 
     def seed(self, seed: int) -> None:
         """Start over with another seed."""
-        envs = torch.arange(self.num_envs, dtype=torch.int64, device=self.device)
+        envs = torch.arange(self.num_envs, dtype=torch.int64, device=self.device) + self.first_env
         low = _mix((envs * 0x9E3779B1 + (seed & _MASK) * 0x85EBCA6B + 0x27D4EB2F) & _MASK)
         self._env_key.copy_(_mix((low + ((seed >> 32) & _MASK)) & _MASK))
         self.step.zero_()

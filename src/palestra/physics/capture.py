@@ -107,7 +107,8 @@ class CapturedCall:
             with (
                 _no_garbage_collection(),
                 wp.ScopedStream(stream, sync_enter=False),
-                torch.cuda.graph(graph, stream=self._stream),
+                # Other threads may use CUDA meanwhile, as NCCL's watchdog does.
+                torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"),
             ):
                 wp.capture_begin(stream=stream, external=True)
                 try:

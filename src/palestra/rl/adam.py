@@ -28,6 +28,11 @@ class Adam:
         self.exp_avgs = [torch.zeros_like(p, requires_grad=False) for p in parameters]
         self.exp_avg_sqs = [torch.zeros_like(p, requires_grad=False) for p in parameters]
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Everything that it remembers."""
+        return [*self.steps, *self.exp_avgs, *self.exp_avg_sqs]
+
     def zero_grad(self) -> None:
         """Forget the gradients."""
         for parameter in self.parameters:

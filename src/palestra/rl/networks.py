@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from palestra.rl.config import ModelCfg
+from palestra.rl.distributed import ALONE, World
 from palestra.rl.normalizer import EmpiricalNormalization
 
 # Where an activation can overwrite its input it does: the layer before it needs only its own input for the
@@ -151,10 +152,10 @@ class Model(nn.Module):
             return self.obs_normalizer.normalize_(obs)
         return obs
 
-    def update_normalization(self, obs: Tensor) -> None:
-        """Merge raw observations ``(rows, obs_dim)`` into the normaliser's statistics."""
+    def update_normalization(self, obs: Tensor, world: World = ALONE) -> None:
+        """Merge raw observations ``(rows, obs_dim)``, those of all processes, into the normaliser's statistics."""
         if isinstance(self.obs_normalizer, EmpiricalNormalization):
-            self.obs_normalizer.update(obs)
+            self.obs_normalizer.update(obs, world)
 
 
 class Actor(Model):

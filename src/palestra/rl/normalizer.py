@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from palestra.rl.distributed import ALONE, World
+
 
 class EmpiricalNormalization(nn.Module):
     """Centre and scale observations by the mean and standard deviation of everything seen so far.
@@ -43,11 +45,15 @@ class EmpiricalNormalization(nn.Module):
         return x.sub_(self._mean).div_(self._std + self.eps)
 
     @torch.no_grad()
-    def update(self, x: Tensor) -> None:
-        """Merge the rows of ``x`` ``(rows, width)`` into the statistics (parallel variance, Chan et al. 1979)."""
-        var_x, mean_x = torch.var_mean(x, dim=0, correction=0, keepdim=True)
-        self.count += x.shape[0]
-        rate = x.shape[0] / self.count.to(x.dtype)
+    def update(self, x: Tensor, world: World = ALONE) -> None:
+        """Merge the rows of ``x`` ``(rows, width)``, those of all processes, into the statistics.
+
+        Parallel variance, Chan et al. 1979.
+        """
+        var_x, mean_x = world.var_mean(x, dim=0)
+        rows = x.shape[0] * world.size
+        self.count += rows
+        rate = rows / self.count.to(x.dtype)
         delta = mean_x - self._mean
         self._mean += rate * delta
         self._var += rate * (var_x - self._var + delta * (mean_x - self._mean))

@@ -17,6 +17,7 @@ from palestra.config.configclass import validate
 from palestra.errors import ConfigError, did_you_mean
 from palestra.rl.adam import Adam
 from palestra.rl.config import PPORunnerCfg
+from palestra.rl.distributed import ALONE, World
 from palestra.rl.environment import Environment, Observations
 from palestra.rl.loss import ppo_loss
 from palestra.rl.networks import Actor, Critic, log_prob, mean_kl
@@ -34,6 +35,9 @@ METRICS = (*LOSSES, "Loss/learning_rate", "Policy/mean_std", "Policy/explained_v
 HEALTH = ("the rewards", "the observations", "the losses", "the parameters")
 """What an update finds finite or not."""
 
+SEED_STRIDE = 1_000_003
+"""Between the seeds of two processes' action noise, so that small seeds do not meet."""
+
 STATE_PARTS = ("actor", "critic", "optimizer", "rng")
 """Parts of a learner's state that can be restored one by one."""
 
@@ -48,6 +52,7 @@ class PPO:
         num_actions: width of an action.
         device: where everything lives.
         dtype: float32, or float64 for comparisons of arithmetic.
+        world: the processes that learn together; each has ``num_envs`` environments and draws other random numbers.
 
     Raises:
         ConfigError: ``cfg.obs_groups`` names a group that the environment does not have, or a setting is out of range.
@@ -61,15 +66,17 @@ class PPO:
         num_actions: int,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        world: World = ALONE,
     ) -> None:
         validate(cfg, "agent")
         self.cfg = cfg
         self.device = torch.device(device)
         self.dtype = dtype
+        self.world = world
         self.num_actions = num_actions
         self.observation_dims = dict(observation_dims)
         obs_dims = {model: obs_width(model, cfg.obs_groups[model], observation_dims) for model in ("actor", "critic")}
-        self.generator = torch.Generator(self.device).manual_seed(cfg.seed)
+        self.generator = torch.Generator(self.device).manual_seed(cfg.seed + world.rank * SEED_STRIDE)
         self._build_models(obs_dims)
         self._networks = torch.compile(self._run_networks, dynamic=False) if cfg.compile else self._run_networks
         self._build_hyperparameters()
@@ -139,7 +146,7 @@ class PPO:
         generalized_advantages(rewards, s.values, s.terminated | s.time_outs, self.gamma, self.lam, out=s.advantages)
         torch.add(s.advantages, s.values[:-1], out=s.returns)
         if not algorithm.normalize_advantage_per_mini_batch:
-            s.advantages.copy_(standardize(s.advantages))
+            s.advantages.copy_(standardize(s.advantages, self.world))
 
     # --- learning -----------------------------------------------------------------------------------------------------
 
@@ -175,12 +182,10 @@ class PPO:
         std = self.actor.std
         with torch.no_grad():
             kl = mean_kl(batch.mean, self.storage.std, mean, std)
-            if algorithm.schedule == "adaptive":
-                self.adapt_learning_rate(kl)
 
         advantages = batch.advantages
         if algorithm.normalize_advantage_per_mini_batch:
-            advantages = standardize(advantages)
+            advantages = standardize(advantages, self.world)
 
         loss = ppo_loss(
             batch,
@@ -195,6 +200,9 @@ class PPO:
         )
         self.optimizer.zero_grad()
         loss.backward(mean, std, values)
+        self.world.average_([kl, *(p.grad for p in self.parameters if p.grad is not None)])
+        if algorithm.schedule == "adaptive":
+            self.adapt_learning_rate(kl)
         clip_gradients(self.actor_parameters, self.max_grad_norm)
         clip_gradients(self.critic_parameters, self.max_grad_norm)
         self.optimizer.step()
@@ -223,9 +231,9 @@ class PPO:
         rate.copy_(torch.where(kl > self.desired_kl * 2.0, lower, torch.where(too_little, higher, rate)))
 
     def _update_normalizers(self) -> None:
-        self.actor.update_normalization(self.storage.all_observations_of("actor"))
+        self.actor.update_normalization(self.storage.all_observations_of("actor"), self.world)
         if self.critic.obs_normalizer is not self.actor.obs_normalizer:
-            self.critic.update_normalization(self.storage.all_observations_of("critic"))
+            self.critic.update_normalization(self.storage.all_observations_of("critic"), self.world)
 
     @contextmanager
     def _precision(self) -> Iterator[None]:
@@ -257,6 +265,7 @@ class PPO:
             finite.to(self.dtype),
         )
         self.summary.copy_(torch.cat(parts))
+        self.world.average_([self.summary])
 
     def fetch_metrics(self) -> tuple[dict[str, float], list[str]]:
         """Return the last update's metrics, and which of ``HEALTH`` was not finite; waits for the device.
@@ -265,7 +274,7 @@ class PPO:
         """
         numbers = self.summary.tolist()
         metrics: dict[str, float] = dict(zip(METRICS, numbers, strict=False))
-        broken = [what for what, ok in zip(HEALTH, numbers[len(METRICS) :], strict=True) if not ok]
+        broken = [what for what, ok in zip(HEALTH, numbers[len(METRICS) :], strict=True) if ok < 1.0]
         return metrics, [what for what in broken if what in HEALTH[:2]] or broken
 
     # --- construction and state ---------------------------------------------------------------------------------------
@@ -305,6 +314,13 @@ class PPO:
         self.max_grad_norm = scalar(algorithm.max_grad_norm)
         self.learning_rate = scalar(algorithm.learning_rate)
 
+    def share(self) -> None:
+        """Let all processes go on from the first one's weights, normalisers and optimizer."""
+        tensors: list[Tensor] = [self.learning_rate, *self.optimizer.tensors]
+        for network in (self.actor, self.critic):
+            tensors += [tensor.detach() for tensor in network.state_dict().values()]
+        self.world.share_(tensors)
+
     def state_dict(self) -> dict[str, Any]:
         """Return weights, normalisers, optimizer and random state; keys are RSL-RL's where it has them."""
         return {
@@ -337,6 +353,9 @@ class PPO:
             self.optimizer.load_state_dict(state["optimizer_state_dict"])
         if "rng" in parts and state["generator_state"].shape == self.generator.get_state().shape:
             self.generator.set_state(state["generator_state"].cpu())  # its size differs between CPU and CUDA
+            if not self.world.is_main:  # the state is the first process's
+                drawn = torch.randint(2**48, (), generator=self.generator, device=self.device)
+                self.generator.manual_seed(int(drawn) + self.world.rank)
 
 
 def generalized_advantages(
@@ -363,10 +382,11 @@ def generalized_advantages(
     return out
 
 
-def standardize(x: Tensor) -> Tensor:
-    """Return ``x`` with mean 0 and (unbiased) standard deviation 1."""
-    std, mean = torch.std_mean(x)
-    return (x - mean) / (std + 1e-8)
+def standardize(x: Tensor, world: World = ALONE) -> Tensor:
+    """Return ``x`` with mean 0 and (unbiased) standard deviation 1 over all processes."""
+    variance, mean = world.var_mean(x)
+    rows = x.numel() * world.size
+    return (x - mean) / ((variance * (rows / (rows - 1))).sqrt() + 1e-8)
 
 
 def clip_gradients(parameters: list[nn.Parameter], max_norm: Tensor) -> None:

@@ -14,6 +14,7 @@ from palestra.errors import ConfigError, PalestraError, did_you_mean
 from palestra.rl.checkpoint import check_compatible, load_checkpoint, save_checkpoint
 from palestra.rl.config import PPORunnerCfg
 from palestra.rl.console import TrainingConsole
+from palestra.rl.distributed import ALONE, World
 from palestra.rl.environment import Environment, Observations
 from palestra.rl.interrupt import InterruptGuard
 from palestra.rl.logger import RunLogger
@@ -40,6 +41,8 @@ class OnPolicyRunner:
         console: shows progress; None for one on the standard output.
         task: the task's name, kept in checkpoints.
         dtype: float32, or float64 for comparisons of arithmetic.
+        world: the processes that train together. ``run_dir`` is for the first one; the others stay silent but for
+            warnings.
 
     Raises:
         ConfigError: a setting is out of range or does not fit the environment.
@@ -53,15 +56,17 @@ class OnPolicyRunner:
         console: TrainingConsole | None = None,
         task: str = "",
         dtype: torch.dtype = torch.float32,
+        world: World = ALONE,
     ) -> None:
         self.env = env
         self.cfg = cfg
         self.run_dir = None if run_dir is None else Path(run_dir)
         self.task = task
+        self.world = world
         self.device = torch.device(cfg.device or env.device)
         torch.manual_seed(cfg.seed)
-        self.ppo = PPO(cfg, env.observation_dims, env.num_envs, env.num_actions, self.device, dtype)
-        self.console = console if console is not None else TrainingConsole(title=task)
+        self.ppo = PPO(cfg, env.observation_dims, env.num_envs, env.num_actions, self.device, dtype, world)
+        self.console = console if console is not None else TrainingConsole(title=task, quiet=not world.is_main)
         self.current_learning_iteration = 0
         """Iterations done, those of the runs that this one resumes included."""
         self.env_steps = 0
@@ -90,6 +95,7 @@ class OnPolicyRunner:
         """
         first = self.current_learning_iteration
         last = self.cfg.max_iterations if num_iterations is None else first + num_iterations
+        self.ppo.share()
         self._begin_episodes()
         logger = RunLogger(self.run_dir, self.cfg.logger, first)
         health_at = time.monotonic()
@@ -97,7 +103,7 @@ class OnPolicyRunner:
         with InterruptGuard() as interrupt:
             self.console.start(first, last)
             try:
-                while self.current_learning_iteration < last and interrupt.signal is None:
+                while self.current_learning_iteration < last and not self.world.any(interrupt.signal is not None):
                     row = self._iterate()
                     logger.write(row)
                     self.console.update(row)
@@ -113,7 +119,9 @@ class OnPolicyRunner:
                 self.console.stop()
                 logger.close()
             self.stop_signal = interrupt.signal
-        if self.stop_signal is not None:
+            if self.stop_signal is None and self.current_learning_iteration < last:
+                self.stop_signal = Signals.SIGTERM  # another process was asked to stop
+        if self.stop_signal is not None and self.world.is_main:
             where = f"; saved {self.checkpoint_path('last')}" if self.run_dir is not None else ""
             done = self.current_learning_iteration
             self.console.message(f"{self.stop_signal.name}: left after iteration {done}{where}")
@@ -154,7 +162,7 @@ class OnPolicyRunner:
                 "are not finite; the last checkpoint is untouched; look for a term that divides by zero, "
                 "or lower the learning rate"
             )
-        steps = self.cfg.num_steps_per_env * self.env.num_envs
+        steps = self.cfg.num_steps_per_env * self.env.num_envs * self.world.size
         self.env_steps += steps
         self.training_time += learned - started
         self.last_metrics = {
@@ -186,9 +194,15 @@ class OnPolicyRunner:
         self.ppo.storage.write_observations(self.ppo.storage.num_steps, obs)
         self._started = True
 
+    def release(self) -> None:
+        """Free the recorded work; what uses the runner afterwards records anew."""
+        self._collect, self._update = self._work()
+
     def _report_health(self) -> None:
         for warning in self.env.check_health():
-            self.console.message(f"warning: {warning}")
+            self.console.message(
+                f"warning: {warning}" + (f" (process {self.world.rank})" if self.world.size > 1 else "")
+            )
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
