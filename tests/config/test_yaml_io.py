@@ -167,7 +167,25 @@ def test_only_a_dump_is_loaded_as_one(tmp_path):
 
 finite = st.floats(allow_nan=False)
 words = st.text(max_size=12) | st.sampled_from(
-    ["1e3", "true", "null", "None", "a: b", "- x", "", " x ", "#", "0x1", "é\n", "~", "*a", "2026-01-01", "="]
+    [
+        "1e3",
+        "true",
+        "null",
+        "None",
+        "a: b",
+        "- x",
+        "",
+        " x ",
+        "#",
+        "0x1",
+        "é\n",
+        "~",
+        "*a",
+        "2026-01-01",
+        "=",
+        "\x85",
+        "a\u2028b",
+    ]
 )
 scalars = st.one_of(st.integers(), finite, st.booleans(), words)
 names = st.from_regex(r"[a-z][a-z0-9_]{0,5}", fullmatch=True).filter(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector
 
 from palestra.config import load_agent_cfg, load_env_cfg, make
 from palestra.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg
@@ -194,17 +195,22 @@ def test_recorded_training_is_training(task: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("setting", ["mixed_precision", "compile", "allow_tf32"])
 def test_faster_arithmetic_learns_the_same(setting: str) -> None:
-    scores = []
+    """One update from the same rollout moves the networks the same way, and training gets as far."""
+    changes, lengths = [], []
     for value in (False, True):
         env = env_of("Cartpole")
         cfg = load_agent_cfg("Cartpole").replace(seed=1, **{"allow_tf32": False, setting: value})
         runner = OnPolicyRunner(env, cfg, task="Cartpole")
-        runner.learn(15)
-        scores.append(runner.last_metrics)
+        before = parameters_to_vector(runner.ppo.parameters).detach().clone()
+        runner._begin_episodes()
+        runner._collect()
+        runner._update()
+        changes.append(parameters_to_vector(runner.ppo.parameters).detach() - before)
+        runner.learn(60)
+        lengths.append(runner.last_metrics["Episode/length"])
         env.close()
-    assert scores[0]["Episode/length"] > 60
-    assert scores[1]["Train/mean_reward"] == pytest.approx(scores[0]["Train/mean_reward"], abs=0.1)
-    assert scores[1]["Loss/entropy"] == pytest.approx(scores[0]["Loss/entropy"], abs=0.1)
+    assert torch.cosine_similarity(*changes, dim=0) > 0.9
+    assert min(lengths) > 200
 
 
 @pytest.mark.parametrize("rows", [1, 1000])

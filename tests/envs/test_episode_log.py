@@ -20,3 +20,14 @@ def test_groups_are_means_over_their_own_count_and_gauges_keep_their_value() -> 
 
 def test_an_empty_log() -> None:
     assert EpisodeLog(torch.device("cpu")).fetch() == {}
+
+
+def test_quantities_of_the_episodes_that_end() -> None:
+    log = EpisodeLog(torch.device("cpu"), num_envs=3)
+    first, second = log.add_episode_group(["return", "length"]), log.add_episode_group(["metric"])
+    log.episode_rows(first).copy_(torch.tensor([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]]))
+    log.episode_rows(second).copy_(torch.tensor([[True, True, False]]))
+    log.count_episodes(torch.tensor([True, False, True]))
+    log.count_episodes(torch.tensor([False, False, False]))
+    assert log.fetch() == {"return": 2.0, "length": 20.0, "metric": 0.5}
+    assert log.fetch() == {}

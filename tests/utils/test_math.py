@@ -299,3 +299,46 @@ def test_samples_stay_in_range_and_follow_the_generator() -> None:
     assert pm.quat_apply(yaw, torch.tensor([1.0, 0.0, 0.0])).mean(dim=0)[:2].abs().max() < 0.05
     assert all(torch.equal(a, b) for a, b in zip(draw(3), draw(3), strict=True))
     close(pm.default_orientation(2, "cpu"), torch.tensor([[1.0, 0, 0, 0], [1, 0, 0, 0]]))
+
+
+"""On a GPU."""
+
+
+def single(*inputs: Tensor) -> list[Tensor]:
+    return [x.to(torch.float32) for x in inputs]
+
+
+def strided(x: Tensor) -> Tensor:
+    """The same numbers, not side by side, as in a row of a robot's state."""
+    return torch.cat((x, x, x), dim=-1)[..., x.shape[-1] : 2 * x.shape[-1]]
+
+
+def assert_kernels_agree(kernels, device: str) -> None:
+    a, b, v = (strided(x).to(device) for x in single(quats(seed=0), quats(seed=1), vectors()))
+    for function, inputs in (("quat_mul", (a, b)), ("quat_apply", (a, v)), ("quat_apply_inverse", (a, v))):
+        expected = getattr(pm, function)(*(x.double() for x in inputs))
+        close(getattr(kernels, function)(*inputs), expected, 2e-6)
+    roll, pitch, yaw = v.unbind(dim=-1)
+    expected = pm.quat_from_euler_xyz(roll.double(), pitch.double(), yaw.double())
+    close(kernels.quat_from_euler_xyz(roll, pitch, yaw), expected, 2e-6)
+
+
+def test_warp_kernels_agree_with_torch() -> None:
+    pytest.importorskip("warp", reason="Warp comes with the cuda extra")
+    from palestra.utils import math_warp
+
+    assert_kernels_agree(math_warp, "cpu")
+
+
+@pytest.mark.gpu
+def test_kernels_are_used_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    from palestra.utils import math_warp
+
+    assert_kernels_agree(pm, "cuda:0")
+    used = []
+    monkeypatch.setattr(math_warp, "quat_apply", lambda *inputs: used.append(inputs))
+    a, v = (x.to("cuda:0") for x in single(quats(), vectors()))
+    pm.quat_apply(a, v)
+    assert len(used) == 1
+    pm.quat_apply(a[0], v)  # one rotation for all
+    assert len(used) == 1

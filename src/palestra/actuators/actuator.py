@@ -140,7 +140,7 @@ class DelayedPDActuator(IdealPDActuator):
     def reset(self, env_mask: Tensor, uniform_int: UniformInt) -> None:
         mask = env_mask.unsqueeze(-1)
         drawn = uniform_int(self.min_delay, self.max_delay, (1,))
-        self.delay.copy_(torch.where(mask, drawn, self.delay))
+        torch.where(mask, drawn, self.delay, out=self.delay)
         self._count.masked_fill_(mask, 0)
 
 

@@ -143,7 +143,7 @@ class Articulation(RootWriter):
 
     def reset(self, env_mask: Tensor, uniform_int: UniformInt | None = None) -> None:
         mask = env_mask.unsqueeze(-1)
-        self.data.joint_pos_target.copy_(torch.where(mask, self.data.default_joint_pos, self.data.joint_pos_target))
+        torch.where(mask, self.data.default_joint_pos, self.data.joint_pos_target, out=self.data.joint_pos_target)
         self.data.joint_vel_target.masked_fill_(mask, 0.0)
         self.data.joint_effort_target.masked_fill_(mask, 0.0)
         if uniform_int is not None:

@@ -52,8 +52,9 @@ class RootWriter(Asset):
         self.write_root_velocity_to_sim(root_state[:, 7:], env_mask, env_ids)
 
     def _restart(self, env_mask: Tensor | None) -> None:
-        everywhere = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
-        self.data.restart(everywhere if env_mask is None else env_mask)
+        if env_mask is None:
+            env_mask = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
+        self.data.restart(env_mask)
 
     def _require_floating(self, what: str) -> None:
         if self.is_fixed_base:

@@ -16,6 +16,7 @@ from palestra.config.plain import plain_value
 from palestra.errors import ConfigError
 
 _RESOLVED_KEY = "resolved"
+_UNICODE_BREAKS = set("\x85\u2028\u2029")
 
 
 class Overlay(dict[str, Any]):
@@ -138,6 +139,10 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_text(self, data: str) -> yaml.Node:
+        style = '"' if set(data) & _UNICODE_BREAKS else None  # unescaped, the loader would fold them
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
     def represent_plain_list(self, data: list) -> yaml.Node:
         flow = all(not isinstance(item, list | dict) for item in data)
         return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=flow)
@@ -163,5 +168,6 @@ for _name, _form, _first in _SCALAR_FORMS:
         _class.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(f"(?:{_form})$"), list(_first))
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_int)
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_float)
+_Dumper.add_representer(str, _Dumper.represent_text)
 _Dumper.add_representer(list, _Dumper.represent_plain_list)
 _Dumper.add_representer(dict, _Dumper.represent_plain_dict)

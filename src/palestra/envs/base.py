@@ -57,7 +57,7 @@ class BaseEnv:
         self.engine: Engine = self.scene.build()
         self.num_envs, self.device = self.scene.num_envs, self.engine.device
         self.rng = RandomStream(self.seed_value, self.num_envs, self.device, cfg.first_env)
-        self.log = EpisodeLog(self.device)
+        self.log = EpisodeLog(self.device, self.num_envs)
         self.all_envs = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         self.common_step_counter: Tensor = torch.zeros((), dtype=torch.int64, device=self.device)
         self.extras: dict[str, Any] = {}
@@ -181,7 +181,7 @@ class RLEnv(BaseEnv, gymnasium.Env):  # pyright: ignore[reportIncompatibleMethod
         self.reset_buf = torch.zeros(n, dtype=torch.bool, device=device)
         self.succeeded = torch.zeros(n, dtype=torch.bool, device=device)
         self.keep_terminal_observations = True
-        self._episode_log = self.log.add_group(["Episode/return", "Episode/length", "Metrics/success_rate"])
+        self._episode_log = self.log.add_episode_group(["Episode/return", "Episode/length", "Metrics/success_rate"])
         self._obs: Observations = {}
         self._terminal_obs: Observations = {}
 
@@ -377,11 +377,10 @@ class RLEnv(BaseEnv, gymnasium.Env):  # pyright: ignore[reportIncompatibleMethod
 
     def _reset_and_refresh(self, env_mask: Tensor) -> None:
         self.rng.begin("reset")
-        self.log.select(env_mask)
-        lengths = self.episode_length_buf.to(torch.float32)
-        totals = torch.stack((self.episode_return_buf, lengths, self.succeeded.to(torch.float32)))
-        self.log.add_selected(self._episode_log, torch.nan_to_num(totals))
+        lengths, succeeded = self.episode_length_buf.to(torch.float32), self.succeeded.to(torch.float32)
+        torch.stack((self.episode_return_buf, lengths, succeeded), out=self.log.episode_rows(self._episode_log))
         self._reset_envs(env_mask)
+        self.log.count_episodes(env_mask)
         self.episode_length_buf.masked_fill_(env_mask, 0)
         self.episode_return_buf.masked_fill_(env_mask, 0.0)
         self.engine.refresh(env_mask)

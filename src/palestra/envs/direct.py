@@ -38,7 +38,7 @@ class DirectRLEnv(RLEnv):
         self.event_manager.apply("startup")
         self.event_manager.start()
         self.engine.refresh()
-        self._termination_log = self.log.add_group(
+        self._termination_log = self.log.add_episode_group(
             [f"Episode_Termination/{name}" for name in ("terminated", "time_out", "diverged")]
         )
         self._diverged = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
@@ -132,7 +132,7 @@ class DirectRLEnv(RLEnv):
 
     def _reset_envs(self, env_mask: Tensor) -> None:
         causes = torch.stack((self.reset_terminated & ~self._diverged, self.reset_time_outs, self._diverged))
-        self.log.add_selected(self._termination_log, causes.to(torch.float32))
+        self.log.episode_rows(self._termination_log).copy_(causes)
         for name, value in self.extras.get("log", {}).items():
             if name not in self._gauges:
                 self._gauges[name] = self.log.add_gauge(name)

@@ -11,18 +11,37 @@ _CAPACITY = 1024
 
 
 class EpisodeLog:
-    """Groups of quantities that share a count (episodes), and gauges that keep their last value.
+    """What is logged: quantities of finished episodes, quantities with a count of their own, and gauges.
 
-    All sums and counts lie in one tensor and all gauges in another, so that fetching takes two copies and one fill.
+    Each kind lies in one tensor, and all episodes' quantities are summed by one matrix product a step.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, num_envs: int = 0) -> None:
+        self.num_envs = num_envs
         self._totals = torch.zeros(_CAPACITY, device=device)
         self._gauges = torch.full((_CAPACITY,), float("nan"), device=device)
         self._groups: list[tuple[list[str], Tensor, Tensor]] = []
         self._used = 0
         self._gauge_names: list[str] = []
-        self._weights = self._selected = torch.zeros((), device=device)
+        self._episode_names: list[str] = []
+        self._rows = torch.ones(1, num_envs, device=device)
+        self._episode_totals = torch.zeros(1, device=device)
+
+    def add_episode_group(self, names: list[str]) -> slice:
+        """Register quantities of episodes; returns their place for :meth:`episode_rows`."""
+        first = 1 + len(self._episode_names)
+        self._episode_names += names
+        self._rows = torch.cat((self._rows, self._rows.new_zeros(len(names), self.num_envs)))
+        self._episode_totals = self._rows.new_zeros(len(self._rows))
+        return slice(first, first + len(names))
+
+    def episode_rows(self, group: slice) -> Tensor:
+        """Return where the values of a group go before :meth:`count_episodes`, ``(len(names), num_envs)``."""
+        return self._rows[group]
+
+    def count_episodes(self, env_mask: Tensor) -> None:
+        """Add the values of the environments whose episodes end now."""
+        self._episode_totals.addmv_(self._rows, env_mask.to(torch.float32))
 
     def add_group(self, names: list[str]) -> int:
         """Register quantities that are always added together; returns the group's number.
@@ -37,19 +56,10 @@ class EpisodeLog:
         return len(self._groups) - 1
 
     def add(self, group: int, sums: Tensor, count: Tensor) -> None:
-        """Add sums ``(len(names),)`` over ``count`` episodes."""
-        _, totals, episodes = self._groups[group]
+        """Add sums ``(len(names),)`` over ``count`` cases."""
+        _, totals, cases = self._groups[group]
         totals += sums
-        episodes += count
-
-    def select(self, env_mask: Tensor) -> None:
-        """Choose the environments whose episodes end now, for :meth:`add_selected`."""
-        self._weights = env_mask.to(torch.float32)
-        self._selected = self._weights.sum()
-
-    def add_selected(self, group: int, values: Tensor) -> None:
-        """Add what the selected environments have of ``values`` ``(len(names), num_envs)``."""
-        self.add(group, torch.mv(values, self._weights), self._selected)
+        cases += count
 
     def add_gauge(self, name: str) -> int:
         """Register a quantity of which the last value counts.
@@ -68,21 +78,22 @@ class EpisodeLog:
     def fetch(self) -> dict[str, float]:
         """Return means since the last call and clear them: the one host sync of logging.
 
-        Quantities without an episode since the last call are left out.
+        Quantities without a case since the last call are left out.
         """
-        numbers = self._totals[: self._used].tolist()
+        parts = (self._episode_totals, self._totals[: self._used], self._gauges[: len(self._gauge_names)])
+        episodes, *numbers = torch.cat(parts).tolist()
         self._totals.zero_()
+        self._episode_totals.zero_()
         out: dict[str, float] = {}
-        start = 0
+        start = len(self._episode_names)
+        if episodes > 0:
+            out |= {name: total / episodes for name, total in zip(self._episode_names, numbers[:start], strict=True)}
         for names, _, _ in self._groups:
             count = numbers[start + len(names)]
             if count > 0:
                 out |= {name: numbers[start + k] / count for k, name in enumerate(names)}
             start += len(names) + 1
-        if not self._gauge_names:
-            return out
-        gauges = self._gauges[: len(self._gauge_names)].tolist()
-        return out | {n: v for n, v in zip(self._gauge_names, gauges, strict=True) if v == v}
+        return out | {n: v for n, v in zip(self._gauge_names, numbers[start:], strict=True) if v == v}
 
     @staticmethod
     def _check(used: int) -> None:

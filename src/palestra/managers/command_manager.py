@@ -61,7 +61,7 @@ class CommandTerm(ManagerTermBase, ABC):
 
     def _resample(self, env_mask: Tensor) -> None:
         drawn = self._env.rng.uniform(*self.cfg.resampling_time_range, ())
-        self.time_left.copy_(torch.where(env_mask, drawn, self.time_left))
+        torch.where(env_mask, drawn, self.time_left, out=self.time_left)
         self._resample_command(env_mask)
 
     def state(self) -> dict[str, Tensor]:
@@ -84,7 +84,7 @@ class CommandManager(ManagerBase):
         for name, term_cfg in self._term_cfgs(CommandTermCfg):
             self._terms[name] = term_cfg.class_type(term_cfg, env)
         self._logs = {
-            name: env.log.add_group([f"Metrics/{name}/{metric}" for metric in term.metrics])
+            name: env.log.add_episode_group([f"Metrics/{name}/{metric}" for metric in term.metrics])
             for name, term in self._terms.items()
             if term.metrics
         }
@@ -111,6 +111,6 @@ class CommandManager(ManagerBase):
     def reset(self, env_mask: Tensor) -> None:
         """Log the metrics of the masked environments and give them new commands."""
         for name, log in self._logs.items():
-            self._env.log.add_selected(log, torch.stack(tuple(self._terms[name].metrics.values())))
+            torch.stack(tuple(self._terms[name].metrics.values()), out=self._env.log.episode_rows(log))
         for term in self._terms.values():
             term.reset(env_mask)

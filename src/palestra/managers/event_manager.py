@@ -73,7 +73,7 @@ class EventManager(ManagerBase):
         for term in self._modes.get("interval", []):
             if not term.cfg.is_global_time:  # type: ignore[attr-defined]
                 left = self._time_left[term.name]
-                left.copy_(torch.where(env_mask, self._draw_interval(term.cfg), left))
+                torch.where(env_mask, self._draw_interval(term.cfg), left, out=left)
 
     def count_step(self) -> None:
         """Count an environment step for ``min_step_count_between_reset``."""
@@ -103,7 +103,7 @@ class EventManager(ManagerBase):
         left = self._time_left[term.name]
         left -= dt
         due = left <= 1e-6
-        left.copy_(torch.where(due, self._draw_interval(term.cfg), left))
+        torch.where(due, self._draw_interval(term.cfg), left, out=left)
         term.call_masked(due)
 
     def _apply_spaced(self, term: BoundTerm, env_mask: Tensor) -> None:

@@ -36,7 +36,7 @@ class RewardManager(ManagerBase):
         self.episode_sums = torch.zeros(count, self.num_envs, device=self.device)
         """Weighted sums over the present episode, ``(num_terms, num_envs)``."""
         self.reward = torch.zeros(self.num_envs, device=self.device)
-        self._log = env.log.add_group([f"Episode_Reward/{name}" for name in self._names])
+        self._log = env.log.add_episode_group([f"Episode_Reward/{name}" for name in self._names])
         self._step_log = env.log.add_group([f"Step_Value/{name}" for name in self._names])
         self._count = torch.full((), float(self.num_envs), device=self.device)
 
@@ -68,7 +68,8 @@ class RewardManager(ManagerBase):
         """Log the sums of the masked environments, per second of the longest episode, and clear them."""
         if not self._names:
             return
-        self._env.log.add_selected(self._log, self.episode_sums / self._env.max_episode_length_s)
+        rows = self._env.log.episode_rows(self._log)
+        torch.div(self.episode_sums, self._env.max_episode_length_s, out=rows)
         self.episode_sums.masked_fill_(env_mask.unsqueeze(0), 0.0)
         for term in self._terms.values():
             term.reset(env_mask)

@@ -41,7 +41,7 @@ class TerminationManager(ManagerBase):
         """Which environments end."""
         self.succeeded = torch.zeros(n, dtype=torch.bool, device=device)
         """Which environments end with success."""
-        self._log = env.log.add_group([f"Episode_Termination/{name}" for name in self._names])
+        self._log = env.log.add_episode_group([f"Episode_Termination/{name}" for name in self._names])
 
     @property
     def active_terms(self) -> list[str]:
@@ -88,6 +88,6 @@ class TerminationManager(ManagerBase):
 
     def reset(self, env_mask: Tensor) -> None:
         """Log why the masked environments ended: each term's share of the finished episodes."""
-        self._env.log.add_selected(self._log, self._values.to(torch.float32))
+        self._env.log.episode_rows(self._log).copy_(self._values)
         for term in self._terms.values():
             term.reset(env_mask)

@@ -13,6 +13,7 @@ import linecache
 import os
 import site
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -142,8 +143,13 @@ _WARP_STREAMS: dict[tuple[int, int], Any] = {}
 
 @contextmanager
 def _error_on_wait(watch: bool) -> Iterator[None]:
+    if not watch:
+        yield
+        return
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error" if watch else before)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Synchronization debug mode")  # is a prototype, says PyTorch
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:

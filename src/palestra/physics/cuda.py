@@ -56,6 +56,7 @@ class CudaEngine(Engine):
     def __init__(self, model: mujoco.MjModel, num_envs: int, cfg: SimulationCfg, device: torch.device) -> None:
         self.model, self.num_envs = model, num_envs
         self.device = torch.device("cuda", device.index or 0)
+        _claim(self.device)
         wp.config.log_level = wp.LOG_WARNING  # no line for each kernel module
         wp.init()
         self._wp_device = wp.device_from_torch(self.device)
@@ -124,7 +125,7 @@ class CudaEngine(Engine):
         if self._derived_used:
             with self._scope():
                 self._refresh_stages()
-        self.version += 1
+            self.version += 1
 
     def forward(self) -> None:
         with self._scope():
@@ -274,12 +275,31 @@ class CudaEngine(Engine):
         return wp.ScopedStream(self._warp_stream(), sync_enter=False)
 
 
+def _claim(device: torch.device) -> None:
+    """Make the GPU the current one, on which Warp, graphs and events work.
+
+    Raises:
+        ConfigError: the process already simulates on another one.
+    """
+    claimed = _CLAIMED.setdefault("device", device)
+    if claimed != device:
+        raise ConfigError(f"this process already simulates on {claimed}: start another process for {device}")
+    torch.cuda.set_device(device)
+
+
+_CLAIMED: dict[str, torch.device] = {}
+
+
 def _masked_write(target: Tensor, values: Tensor, env_mask: Tensor | None, columns: Columns) -> None:
     if env_mask is None:
         target[:, columns] = values.to(target.dtype)
         return
     mask = env_mask.view(-1, *([1] * (target.dim() - 1)))
-    target[:, columns] = torch.where(mask, values.to(target.dtype), target[:, columns])
+    if isinstance(columns, slice):
+        part = target[:, columns]
+        torch.where(mask, values.to(target.dtype), part, out=part)
+    else:
+        target[:, columns] = torch.where(mask, values.to(target.dtype), target[:, columns])
 
 
 def _without_autoreset_flag(model: mujoco.MjModel) -> mujoco.MjModel:

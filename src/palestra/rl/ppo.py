@@ -228,7 +228,7 @@ class PPO:
         lower = (rate / 1.5).clamp(min=MIN_LEARNING_RATE)
         higher = (rate * 1.5).clamp(max=MAX_LEARNING_RATE)
         too_little = (kl < self.desired_kl / 2.0) & (kl > self.kl_floor)
-        rate.copy_(torch.where(kl > self.desired_kl * 2.0, lower, torch.where(too_little, higher, rate)))
+        torch.where(kl > self.desired_kl * 2.0, lower, torch.where(too_little, higher, rate), out=rate)
 
     def _update_normalizers(self) -> None:
         self.actor.update_normalization(self.storage.all_observations_of("actor"), self.world)

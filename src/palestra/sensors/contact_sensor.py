@@ -163,8 +163,8 @@ class ContactSensor(SensorBase):
         touching = data.net_forces_w.square().sum(dim=-1) > self.cfg.force_threshold**2
         landed = touching & (data.current_air_time > 0.0)
         lifted = ~touching & (data.current_contact_time > 0.0)
-        data.last_air_time.copy_(torch.where(landed, data.current_air_time + dt, data.last_air_time))
-        data.last_contact_time.copy_(torch.where(lifted, data.current_contact_time + dt, data.last_contact_time))
+        torch.where(landed, data.current_air_time + dt, data.last_air_time, out=data.last_air_time)
+        torch.where(lifted, data.current_contact_time + dt, data.last_contact_time, out=data.last_contact_time)
         data.current_air_time.add_(dt).masked_fill_(touching, 0.0)
         data.current_contact_time.add_(dt).masked_fill_(~touching, 0.0)
 

@@ -4,8 +4,10 @@ Quaternions are ``(w, x, y, z)``, unit length, stored in the last dimension; lea
 Each function is a handful of torch calls, because on small batches the number of calls is the cost.
 """
 
+import functools
 import math
-from typing import Literal
+from importlib.util import find_spec
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -50,6 +52,8 @@ def copysign(mag: float, other: Tensor) -> Tensor:
 
 def quat_mul(q1: Tensor, q2: Tensor) -> Tensor:
     """Multiply quaternions: the rotation ``q2`` followed by ``q1``. Shape ``(..., 4)``."""
+    if _fits_kernels(q1, q2):
+        return _kernels().quat_mul(q1, q2)
     w1, v1 = q1[..., :1], q1[..., 1:]
     w2, v2 = q2[..., :1], q2[..., 1:]
     vector = torch.addcmul(torch.addcmul(_cross(v1, v2), w1, v2), w2, v1)
@@ -73,6 +77,8 @@ def quat_unique(q: Tensor) -> Tensor:
 
 def quat_apply(quat: Tensor, vec: Tensor) -> Tensor:
     """Rotate vectors from the frame of ``quat`` to its parent. Shapes ``(..., 4)`` and ``(..., 3)``."""
+    if _fits_kernels(quat, vec):
+        return _kernels().quat_apply(quat, vec)
     axis = quat[..., 1:]
     turned = _cross(axis, vec)
     return torch.addcmul(vec, quat[..., :1], turned, value=2.0).add_(_cross(axis, turned), alpha=2.0)
@@ -80,6 +86,8 @@ def quat_apply(quat: Tensor, vec: Tensor) -> Tensor:
 
 def quat_apply_inverse(quat: Tensor, vec: Tensor) -> Tensor:
     """Rotate vectors from the parent into the frame of ``quat``. Shapes ``(..., 4)`` and ``(..., 3)``."""
+    if _fits_kernels(quat, vec):
+        return _kernels().quat_apply_inverse(quat, vec)
     axis = quat[..., 1:]
     turned = _cross(vec, axis)
     return torch.addcmul(vec, quat[..., :1], turned, value=2.0).add_(_cross(turned, axis), alpha=2.0)
@@ -138,6 +146,8 @@ def quat_slerp(q1: Tensor, q2: Tensor, tau: float | Tensor) -> Tensor:
 
 def quat_from_euler_xyz(roll: Tensor, pitch: Tensor, yaw: Tensor) -> Tensor:
     """Return the quaternion of rotations about the fixed axes x, then y, then z (rad). Shape ``(..., 4)``."""
+    if roll.dim() == 1 and _fits_kernels(roll, pitch, yaw):
+        return _kernels().quat_from_euler_xyz(roll, pitch, yaw)
     half = 0.5 * torch.stack(torch.broadcast_tensors(roll, pitch, yaw), dim=-1)
     (cr, cp, cy), (sr, sp, sy) = torch.cos(half).unbind(dim=-1), torch.sin(half).unbind(dim=-1)
     # q_z q_y q_x: first the product of the rotations about y and x, (cp·cr, cp·sr, sp·cr, -sp·sr), then z's columns.
@@ -350,6 +360,35 @@ def sample_gaussian(
 ) -> Tensor:
     """Draw from a normal distribution; ``mean`` and ``std`` broadcast against ``size``."""
     return torch.randn(_shape(size), device=device, generator=generator) * std + mean
+
+
+def _fits_kernels(*inputs: Tensor) -> bool:
+    """Whether inputs can go to :mod:`palestra.utils.math_warp`: on a GPU the number of operations counts."""
+    first = inputs[0]
+    return (
+        first.is_cuda
+        and _has_warp()
+        and all(
+            x.is_cuda
+            and x.dtype == torch.float32
+            and x.dim() <= 2
+            and x.shape[:1] == first.shape[:1]
+            and x.dim() == first.dim()
+            and not x.requires_grad
+            for x in inputs
+        )
+    )
+
+
+@functools.cache
+def _has_warp() -> bool:
+    return find_spec("warp") is not None
+
+
+def _kernels() -> Any:
+    from palestra.utils import math_warp
+
+    return math_warp
 
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:

@@ -153,7 +153,7 @@ class NoiseModelWithAdditiveBias(NoiseModel):
         """Draw a new bias in the masked environments."""
         cfg = self._noise_model_cfg.bias_noise_cfg
         fresh = cfg.func(torch.zeros_like(self.bias), cfg, rng)
-        self.bias.copy_(torch.where(env_mask.unsqueeze(-1), fresh, self.bias))
+        torch.where(env_mask.unsqueeze(-1), fresh, self.bias, out=self.bias)
 
     def __call__(self, data: Tensor, rng: RandomStream) -> Tensor:
         return super().__call__(data, rng) + self.bias

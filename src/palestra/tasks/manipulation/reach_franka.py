@@ -55,7 +55,7 @@ class PointCommand(CommandTerm):
 
     def _resample_command(self, env_mask: Tensor) -> None:
         drawn = self._env.rng.uniform(self._low, self._high, (3,))
-        self._point.copy_(torch.where(env_mask.unsqueeze(-1), drawn, self._point))
+        torch.where(env_mask.unsqueeze(-1), drawn, self._point, out=self._point)
 
     def _update_command(self) -> None:
         """A point does not move."""

@@ -135,4 +135,4 @@ class ReachFrankaEnv(DirectRLEnv):
         pos = self.robot.data.default_joint_pos[:, self.arm] + self.rng.uniform(-r, r, (7,))
         self.robot.write_joint_state_to_sim(pos, torch.zeros_like(pos), self.arm, env_mask=env_mask)
         drawn = self.rng.uniform(self.low, self.high, (3,))
-        self.target.copy_(torch.where(env_mask.unsqueeze(-1), drawn, self.target))
+        torch.where(env_mask.unsqueeze(-1), drawn, self.target, out=self.target)

@@ -39,7 +39,7 @@ class BinaryJointPositionAction(JointTermBase):
         """Take the actions of a control step, ``(num_envs, 1)``."""
         self._raw_actions.copy_(actions)
         closing = actions == 0 if actions.dtype == torch.bool else actions < 0.0
-        self._processed_actions.copy_(torch.where(closing, self._close_command, self._open_command))
+        torch.where(closing, self._close_command, self._open_command, out=self._processed_actions)
         self._clip_processed()
 
     def apply_actions(self) -> None:

@@ -87,7 +87,7 @@ class UniformPoseCommand(CommandTerm):
         if self.cfg.make_quat_unique:
             quat = quat_unique(quat)
         pose = torch.cat((drawn[:, :3], quat), dim=-1)
-        self.pose_command_b.copy_(torch.where(env_mask.unsqueeze(-1), pose, self.pose_command_b))
+        torch.where(env_mask.unsqueeze(-1), pose, self.pose_command_b, out=self.pose_command_b)
 
     def _update_command(self) -> None:
         data = self._robot.data

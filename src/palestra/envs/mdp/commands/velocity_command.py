@@ -92,12 +92,12 @@ class UniformVelocityCommand(CommandTerm):
         drawn = self.ranges.at(unit[:, :parts])
         standing = unit[:, parts] < self.cfg.rel_standing_envs
         velocity = drawn[:, :3].masked_fill(standing.unsqueeze(-1), 0.0)
-        self.vel_command_b.copy_(torch.where(env_mask.unsqueeze(-1), velocity, self.vel_command_b))
-        self.is_standing_env.copy_(torch.where(env_mask, standing, self.is_standing_env))
+        torch.where(env_mask.unsqueeze(-1), velocity, self.vel_command_b, out=self.vel_command_b)
+        torch.where(env_mask, standing, self.is_standing_env, out=self.is_standing_env)
         if self.cfg.heading_command:
             follows = (unit[:, parts + 1] < self.cfg.rel_heading_envs) & ~standing
-            self.heading_target.copy_(torch.where(env_mask, drawn[:, 3], self.heading_target))
-            self.is_heading_env.copy_(torch.where(env_mask, follows, self.is_heading_env))
+            torch.where(env_mask, drawn[:, 3], self.heading_target, out=self.heading_target)
+            torch.where(env_mask, follows, self.is_heading_env, out=self.is_heading_env)
 
     def _update_command(self) -> None:
         if not self.cfg.heading_command:
@@ -106,7 +106,7 @@ class UniformVelocityCommand(CommandTerm):
         low, high = self.ranges["ang_vel_z"]
         rate = (self.cfg.heading_control_stiffness * error).clamp(low, high)
         yaw = self.vel_command_b[:, 2]
-        yaw.copy_(torch.where(self.is_heading_env, rate, yaw))
+        torch.where(self.is_heading_env, rate, yaw, out=yaw)
 
     def _update_metrics(self) -> None:
         data = self._robot.data
