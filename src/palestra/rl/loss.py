@@ -10,27 +10,37 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from palestra.rl.networks import entropy
+from palestra.rl.networks import entropy, mean_kl
 from palestra.rl.storage import MiniBatch
+from palestra.utils.fused import on_gpu
+
+LOSSES = ("Loss/surrogate", "Loss/value", "Loss/entropy", "Policy/kl", "Policy/clip_fraction")
+"""What ``Loss.parts`` holds:
+
+- surrogate: −E[min(r Â, clip(r, 1 − ε, 1 + ε) Â)] with r = π(a|s) / π_old(a|s);
+- value: E[(V − R)²], or of the two errors that clipping V to within ±ε of its old value leaves the larger;
+- entropy of the policy (nats);
+- KL divergence of the policy from the old one (nats), a mean over the rows;
+- clip fraction: share of the rows with r outside of 1 ± ε.
+"""
 
 
 class Loss(NamedTuple):
-    """Parts of the loss (0-dim) and the whole's gradient."""
+    """Parts of the loss and the whole's gradient."""
 
-    surrogate: Tensor
-    """−E[min(r Â, clip(r, 1 − ε, 1 + ε) Â)] with r = π(a|s) / π_old(a|s)."""
-    value: Tensor
-    """E[(V − R)²], or of the two errors that clipping V to within ±ε of its old value leaves the larger."""
-    entropy: Tensor
-    """Entropy of the policy (nats)."""
-    clip_fraction: Tensor
-    """Share of the rows with r outside of 1 ± ε."""
+    parts: Tensor
+    """``LOSSES``, ``(5,)``."""
     mean_gradient: Tensor
     """∂L/∂μ, ``(rows, num_actions)``."""
     std_gradient: Tensor
     """∂L/∂σ, ``(num_actions,)``."""
     values_gradient: Tensor
     """∂L/∂V, ``(rows,)``."""
+
+    @property
+    def kl(self) -> Tensor:
+        """KL divergence from the old policy (0-dim)."""
+        return self.parts[3]
 
     def backward(self, mean: Tensor, std: Tensor, values: Tensor) -> None:
         """Hand the gradient on to what ``mean``, ``std`` and ``values`` were computed from."""
@@ -60,6 +70,7 @@ def ppo_loss(
     advantages: Tensor,
     mean: Tensor,
     std: Tensor,
+    old_std: Tensor,
     values: Tensor,
     clip_param: Tensor,
     value_loss_coef: Tensor,
@@ -78,12 +89,18 @@ def ppo_loss(
         advantages: Â, ``(rows,)``.
         mean: μ of the present policy, ``(rows, num_actions)``.
         std: its σ, ``(num_actions,)``.
+        old_std: σ of the old policy.
         values: V, ``(rows,)``.
         clip_param: ε (0-dim).
         value_loss_coef: c_v (0-dim).
         entropy_coef: c_e (0-dim).
         clip_values: whether the value loss is clipped.
     """
+    if on_gpu(mean, std, values, batch.actions):
+        from palestra.rl import loss_warp
+
+        coefficients = (clip_param, value_loss_coef, entropy_coef)
+        return Loss(*loss_warp.ppo_loss(batch, advantages, mean, std, old_std, values, *coefficients, clip_values))
     rows = len(values)
     inverse_std = std.reciprocal()
     z = (batch.actions - mean) * inverse_std
@@ -106,11 +123,15 @@ def ppo_loss(
         squared_error = torch.maximum(squared_error, clipped_error)
 
     std_score = torch.mv(squared.T, weight) - weight.sum()
+    parts = (
+        -torch.minimum(gain, clipped_gain).mean(),
+        squared_error.mean(),
+        entropy(std),
+        mean_kl(batch.mean, old_std, mean, std),
+        (ratio != clipped_ratio).to(ratio.dtype).mean(),
+    )
     return Loss(
-        surrogate=-torch.minimum(gain, clipped_gain).mean(),
-        value=squared_error.mean(),
-        entropy=entropy(std),
-        clip_fraction=(ratio != clipped_ratio).to(ratio.dtype).mean(),
+        parts=torch.stack(parts),
         mean_gradient=z * (weight.unsqueeze(-1) * inverse_std),
         std_gradient=(std_score - entropy_coef) * inverse_std,
         values_gradient=values_gradient,

@@ -37,26 +37,28 @@ class _Affine(torch.autograd.Function):
     """x Wᵀ + b, whose bias gradient is a matrix product too: PyTorch's sum over many rows is slower on a GPU."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
+        x, weight = x.to(dtype), weight.to(dtype)
         ctx.save_for_backward(x, weight)
-        return torch.addmm(bias, x, weight.t())
+        return torch.addmm(bias.to(dtype), x, weight.t())
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = grad_outputs
         x, weight = ctx.saved_tensors
         ones = gradient.new_ones(1, len(gradient))
         to_input = gradient @ weight if ctx.needs_input_grad[0] else None
-        return to_input, gradient.t() @ x, (ones @ gradient).squeeze(0)
+        return to_input, gradient.t() @ x, (ones @ gradient).squeeze(0), None
 
 
 class Linear(nn.Linear):
     """A linear layer that learns faster from large batches on a GPU."""
 
     def forward(self, input: Tensor) -> Tensor:
-        learns = input.is_cuda and input.dim() == 2 and torch.is_grad_enabled()
-        if learns and not torch.is_autocast_enabled("cuda"):
-            return _Affine.apply(input, self.weight, self.bias)  # type: ignore[return-value]
+        if input.is_cuda and input.dim() == 2 and torch.is_grad_enabled():
+            reduced = torch.is_autocast_enabled("cuda")
+            dtype = torch.get_autocast_dtype("cuda") if reduced else self.weight.dtype
+            return _Affine.apply(input, self.weight, self.bias, dtype)  # type: ignore[return-value]
         return super().forward(input)
 
 

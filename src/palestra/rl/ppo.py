@@ -19,15 +19,12 @@ from palestra.rl.adam import Adam
 from palestra.rl.config import PPORunnerCfg
 from palestra.rl.distributed import ALONE, World
 from palestra.rl.environment import Environment, Observations
-from palestra.rl.loss import ppo_loss
-from palestra.rl.networks import Actor, Critic, log_prob, mean_kl
+from palestra.rl.loss import LOSSES, ppo_loss
+from palestra.rl.networks import Actor, Critic, log_prob
 from palestra.rl.storage import MiniBatch, RolloutStorage, ShuffledRollout, concatenate
 
 MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-5, 1e-2
 """Bounds of the adaptive learning rate."""
-
-LOSSES = ("Loss/surrogate", "Loss/value", "Loss/entropy", "Policy/kl", "Policy/clip_fraction")
-"""What ``metrics_sum`` holds, in this order, summed over the minibatches of an update."""
 
 METRICS = (*LOSSES, "Loss/learning_rate", "Policy/mean_std", "Policy/explained_variance", "Train/mean_reward")
 """What an update reports."""
@@ -78,7 +75,11 @@ class PPO:
         obs_dims = {model: obs_width(model, cfg.obs_groups[model], observation_dims) for model in ("actor", "critic")}
         self.generator = torch.Generator(self.device).manual_seed(cfg.seed + world.rank * SEED_STRIDE)
         self._build_models(obs_dims)
-        self._networks = torch.compile(self._run_networks, dynamic=False) if cfg.compile else self._run_networks
+        networks = (self.actor.mlp, self.critic.mlp)
+        self._actor_mlp, self._critic_mlp = (
+            (torch.compile(n, dynamic=False) for n in networks) if cfg.compile else networks
+        )
+        self._side = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         self._build_hyperparameters()
         self.optimizer = Adam(self.parameters, self.learning_rate)
 
@@ -180,9 +181,6 @@ class PPO:
         algorithm = self.cfg.algorithm
         mean, values = self.evaluate(batch)
         std = self.actor.std
-        with torch.no_grad():
-            kl = mean_kl(batch.mean, self.storage.std, mean, std)
-
         advantages = batch.advantages
         if algorithm.normalize_advantage_per_mini_batch:
             advantages = standardize(advantages, self.world)
@@ -192,6 +190,7 @@ class PPO:
             advantages,
             mean,
             std,
+            self.storage.std,
             values,
             self.clip_param,
             self.value_loss_coef,
@@ -200,27 +199,36 @@ class PPO:
         )
         self.optimizer.zero_grad()
         loss.backward(mean, std, values)
-        self.world.average_([kl, *(p.grad for p in self.parameters if p.grad is not None)])
+        self.world.average_([loss.kl, *(p.grad for p in self.parameters if p.grad is not None)])
         if algorithm.schedule == "adaptive":
-            self.adapt_learning_rate(kl)
+            self.adapt_learning_rate(loss.kl)
         clip_gradients(self.actor_parameters, self.max_grad_norm)
         clip_gradients(self.critic_parameters, self.max_grad_norm)
         self.optimizer.step()
-        self.metrics_sum += torch.stack((loss.surrogate, loss.value, loss.entropy, kl, loss.clip_fraction))
+        self.metrics_sum += loss.parts
 
     def evaluate(self, batch: MiniBatch) -> tuple[Tensor, Tensor]:
         """Return the present μ(s) ``(rows, num_actions)`` and V(s) ``(rows,)`` for normalised observations."""
         if not (self.cfg.mixed_precision and self.device.type == "cuda"):
-            return self._networks(batch.actor_obs, batch.critic_obs)
+            return self._run_networks(batch.actor_obs, batch.critic_obs)
         with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
-            mean, values = self._networks(batch.actor_obs, batch.critic_obs)
+            mean, values = self._run_networks(batch.actor_obs, batch.critic_obs)
         return mean.to(self.dtype), values.to(self.dtype)
 
     def _run_networks(self, actor_obs: Tensor, critic_obs: Tensor) -> tuple[Tensor, Tensor]:
         if self.cfg.shared_trunk:
             latent = self.actor.mlp.features(actor_obs)
             return self.actor.mlp[-1](latent), self.critic.mlp[-1](latent).squeeze(-1)
-        return self.actor.mlp(actor_obs), self.critic.mlp(critic_obs).squeeze(-1)
+        if self._side is None:
+            return self._actor_mlp(actor_obs), self._critic_mlp(critic_obs).squeeze(-1)
+        # Side by side on a GPU, which small networks do not fill; their gradients follow them on their streams.
+        main = torch.cuda.current_stream(self.device)
+        self._side.wait_stream(main)
+        with torch.cuda.stream(self._side):
+            values = self._critic_mlp(critic_obs).squeeze(-1)
+        mean = self._actor_mlp(actor_obs)
+        main.wait_stream(self._side)
+        return mean, values
 
     def adapt_learning_rate(self, kl: Tensor) -> None:
         """Divide the rate by 1.5 where the policy moved too far, multiply it by 1.5 where it moved too little."""

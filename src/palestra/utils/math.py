@@ -4,13 +4,13 @@ Quaternions are ``(w, x, y, z)``, unit length, stored in the last dimension; lea
 Each function is a handful of torch calls, because on small batches the number of calls is the cost.
 """
 
-import functools
 import math
-from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+from palestra.utils.fused import on_gpu
 
 TWO_PI = 2.0 * math.pi
 
@@ -363,26 +363,12 @@ def sample_gaussian(
 
 
 def _fits_kernels(*inputs: Tensor) -> bool:
-    """Whether inputs can go to :mod:`palestra.utils.math_warp`: on a GPU the number of operations counts."""
-    first = inputs[0]
-    return (
-        first.is_cuda
-        and _has_warp()
-        and all(
-            x.is_cuda
-            and x.dtype == torch.float32
-            and x.dim() <= 2
-            and x.shape[:1] == first.shape[:1]
-            and x.dim() == first.dim()
-            and not x.requires_grad
-            for x in inputs
-        )
-    )
-
-
-@functools.cache
-def _has_warp() -> bool:
-    return find_spec("warp") is not None
+    """Whether inputs can go to :mod:`palestra.utils.math_warp`."""
+    if not inputs[0].is_cuda:
+        return False
+    dims, rows = inputs[0].dim(), inputs[0].shape[:1]
+    fits = dims in (1, 2) and all(x.dim() == dims and x.shape[:1] == rows and not x.requires_grad for x in inputs)
+    return fits and on_gpu(*inputs)
 
 
 def _kernels() -> Any:
