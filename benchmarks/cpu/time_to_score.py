@@ -42,6 +42,7 @@ def measure(task: str, seed: int, args: argparse.Namespace) -> dict[str, object]
     arguments = [task, "--seed", str(seed)]
     arguments += ["--threads", str(args.threads)] if args.threads else []
     arguments += ["--num_envs", str(args.num_envs)] if args.num_envs else []
+    arguments += ["--device", args.device] if args.device else []
     arguments += ["--max_iterations", str(args.max_iterations)] if args.max_iterations else []
     marks = MARKS[task]
     watch = Watch()
@@ -85,6 +86,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--threads", type=int)
     parser.add_argument("--num_envs", type=int)
+    parser.add_argument("--device", help="cpu or cuda:0")
     parser.add_argument("--max_iterations", type=int)
     parser.add_argument("--limit", type=float, default=3600.0, help="longest run (s)")
     parser.add_argument("--to_the_end", action="store_true", help="do not end a run once its marks are met")

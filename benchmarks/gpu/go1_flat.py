@@ -443,7 +443,9 @@ class EventsCfg:
 class EnvCfg(ManagerBasedRLEnvCfg):
     """20 s episodes at 50 Hz with the peer's solver settings."""
 
-    sim: SimulationCfg = SimulationCfg(dt=0.005, cone="elliptic", impratio=10.0, iterations=10, ls_iterations=20)
+    sim: SimulationCfg = SimulationCfg(
+        dt=0.005, cone="elliptic", impratio=10.0, iterations=10, ls_iterations=20, solver_early_exit=False
+    )
     decimation: int = 4
     episode_length_s: float = 20.0
     scene: SceneCfg = SceneCfg(num_envs=4096)
@@ -469,7 +471,9 @@ class AgentCfg(PPORunnerCfg):
     )
 
 
-def make_runner(num_envs: int, device: str, hidden_dims: list[int], seed: int) -> OnPolicyRunner:
+def make_runner(
+    num_envs: int, device: str, hidden_dims: list[int], seed: int, mixed_precision: bool = False
+) -> OnPolicyRunner:
     """Build the environments and their learner.
 
     Raises:
@@ -482,6 +486,6 @@ def make_runner(num_envs: int, device: str, hidden_dims: list[int], seed: int) -
     if differences:
         raise ConfigError(f"the model is not the peer's: {'; '.join(differences)}")
     agent = AgentCfg()
-    agent.seed = seed
+    agent.seed, agent.mixed_precision = seed, mixed_precision
     agent.actor.hidden_dims, agent.critic.hidden_dims = list(hidden_dims), list(hidden_dims)
     return OnPolicyRunner(env, agent, None, task=TASK)

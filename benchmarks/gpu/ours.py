@@ -38,12 +38,13 @@ def make_runner(args: argparse.Namespace) -> OnPolicyRunner:
     if args.task == PEER_TASK:
         import go1_flat
 
-        return go1_flat.make_runner(args.num_envs, args.device, args.hidden_dims, args.seed)
+        return go1_flat.make_runner(args.num_envs, args.device, args.hidden_dims, args.seed, args.mixed_precision)
     from palestra.config import registry
 
     cfg, agent = registry.load_env_cfg(args.task), registry.load_agent_cfg(args.task)
     cfg.scene.num_envs, cfg.sim.device, cfg.seed, agent.seed = args.num_envs, args.device, args.seed, args.seed
     agent.actor.hidden_dims, agent.critic.hidden_dims = list(args.hidden_dims), list(args.hidden_dims)
+    agent.mixed_precision = args.mixed_precision
     return OnPolicyRunner(registry.make(args.task, cfg=cfg), agent, None, task=args.task)
 
 
@@ -128,7 +129,7 @@ def train(args: argparse.Namespace) -> dict[str, object]:
     learning = [1e3 * float(row["Perf/learning_time"]) for row in rows]
     capacity = getattr(runner.env.engine, "capacity", None)
     result: dict[str, object] = {
-        "side": "palestra",
+        "side": "palestra, bfloat16" if args.mixed_precision else "palestra",
         "task": args.task,
         "num_envs": args.num_envs,
         "hidden_dims": args.hidden_dims,
@@ -164,6 +165,7 @@ def main() -> None:
     parser.add_argument("--hidden_dims", type=int, nargs="+", default=[512, 256, 128])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--mixed_precision", action="store_true", help="learn with networks in bfloat16")
     parser.add_argument("--no_parts", action="store_true", help="only train: leave rollout, update and physics alone")
     args = parser.parse_args()
     if args.iterations <= measure.WARM_UP:

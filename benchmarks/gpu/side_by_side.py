@@ -2,10 +2,10 @@
 
     python benchmarks/gpu/side_by_side.py --peer_site <peer's site folder> --out <folder>
 
-Each run is a process of its own; the order is palestra, mjlab, palestra, mjlab, … A folder that already holds runs
-with the same settings is completed, so that a comparison cut short by a time limit goes on with the same command.
-``results.json`` holds every run, the table its medians. Exit status: 0 done, 1 a run failed, 2 no CUDA or bad
-arguments, 3 time limit.
+Each run is a process of its own; the sides (Palestra, Palestra with networks in bfloat16, mjlab) take turns. A folder
+that already holds runs with the same settings is completed, so that a comparison cut short by a time limit goes on with
+the same command. ``results.json`` holds every run, the table its medians. Exit status: 0 done, 1 a run failed, 2 no
+CUDA or bad arguments, 3 time limit.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SIDES = ("palestra", "mjlab")
+SIDES = ("palestra", "palestra, bfloat16", "mjlab")
 QUICK_ITERATIONS, ITERATIONS = 12, 60
 ROWS = (
     ("training (steps/s)", ("total_steps_per_s",), "ours/peer"),
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_ITERATIONS} iterations: throughput only")
     parser.add_argument("--num_envs", type=int, default=4096)
     parser.add_argument("--hidden_dims", type=int, nargs="+", default=[512, 256, 128])
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--time_limit", type=float, default=0.0, help="seconds after which no run is started (0: none)")
     args = parser.parse_args()
     started = time.monotonic()
@@ -56,7 +57,13 @@ def main() -> None:
         parser.exit(2, "side_by_side.py: PyTorch sees no CUDA GPU here; this comparison needs one\n")
     if not (args.peer_site / "mjlab").is_dir():
         parser.exit(2, f"side_by_side.py: --peer_site {args.peer_site}: there is no mjlab folder in it\n")
-    settings = {"num_envs": args.num_envs, "hidden_dims": args.hidden_dims, "iterations": iterations, "gpu": gpu}
+    settings = {
+        "sides": args.sides,
+        "num_envs": args.num_envs,
+        "hidden_dims": args.hidden_dims,
+        "iterations": iterations,
+        "gpu": gpu,
+    }
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / "results.json"
     results: dict = {**settings, "runs": []}
@@ -66,21 +73,23 @@ def main() -> None:
     if not model.is_file():
         call("mjlab", ["--write_mjcf", str(model)], args.peer_site, model)
     longest = 0.0
-    for number in range(2 * args.repeats):
+    total = len(args.sides) * args.repeats
+    for number in range(total):
         if number < len(results["runs"]):
             continue
         if args.time_limit and time.monotonic() - started + 1.2 * longest > args.time_limit:
-            print(f"time limit: {number} of {2 * args.repeats} runs done; the same command goes on")
+            print(f"time limit: {number} of {total} runs done; the same command goes on")
             sys.exit(3)
-        side, begun = SIDES[number % 2], time.monotonic()
-        options = ["--num_envs", args.num_envs, "--iterations", iterations, "--seed", 1 + number // 2, "--hidden_dims"]
+        repeat, turn = divmod(number, len(args.sides))
+        side, begun = args.sides[turn], time.monotonic()
+        options = ["--num_envs", args.num_envs, "--iterations", iterations, "--seed", 1 + repeat, "--hidden_dims"]
         output = call(side, [str(x) for x in (*options, *args.hidden_dims)], args.peer_site, model)
         longest = max(longest, time.monotonic() - begun)
         run = json.loads(output.strip().splitlines()[-1])
         results["runs"].append(run)
         file.write_text(json.dumps(results, indent=1) + "\n")
         rate = run["total_steps_per_s"]
-        print(f"{side} {number // 2}: {rate:,} steps/s, {time.monotonic() - begun:.0f} s in all", file=sys.stderr)
+        print(f"{side} {repeat}: {rate:,} steps/s, {time.monotonic() - begun:.0f} s in all", file=sys.stderr)
     text = table(results)
     (args.out / "table.md").write_text(text)
     print(text)
@@ -95,7 +104,8 @@ def gpu_name() -> str | None:
 
 def call(side: str, options: list[str], peer_site: Path, model: Path) -> str:
     """Run one side's script and return its standard output; leave with its last lines if it fails."""
-    script = {"palestra": "ours.py", "mjlab": "peer_mjlab.py"}[side]
+    script = "peer_mjlab.py" if side == "mjlab" else "ours.py"
+    options = [*options, "--mixed_precision"] if side == "palestra, bfloat16" else options
     environment = {**os.environ, "PEER_MJCF": str(model), "MUJOCO_GL": "disable"}
     if side == "mjlab":
         environment["PYTHONPATH"] = str(peer_site.resolve())
@@ -117,20 +127,24 @@ def value(run: dict, place: tuple[str, ...]) -> float | None:
 
 
 def table(results: dict) -> str:
-    """Medians of the runs with [least, most], and the ratio of medians with that of the pairs."""
-    runs = {side: [run for run in results["runs"] if run["side"] == side] for side in SIDES}
+    """Medians of the runs with [least, most], and the ratios to the peer's with those of the pairs."""
+    sides = results["sides"]
+    runs = {side: [run for run in results["runs"] if run["side"] == side] for side in sides}
     repeats = len(runs["mjlab"])
+    own = [side for side in sides if side != "mjlab"]
+    titles = [*(side.capitalize() for side in own), _versions(runs["mjlab"][0]), *(f"ratio, {side}" for side in own)]
     lines = [
         f"{results['gpu']}, {results['num_envs']} environments, networks {results['hidden_dims']}, "
         f"{results['iterations']} iterations, medians of {repeats} runs each [least, most]",
         "",
-        f"| | Palestra | {_versions(runs['mjlab'][0])} | ratio |",
-        "| --- | --- | --- | --- |",
+        f"| | {' | '.join(titles)} |",
+        "| --- |" + " --- |" * len(titles),
     ]
     for label, place, direction in ROWS:
-        found = {side: [x for x in (value(run, place) for run in runs[side]) if x is not None] for side in SIDES}
-        cells = [_cell(found[side], len(runs[side])) for side in SIDES]
-        lines.append(f"| {label} | {cells[0]} | {cells[1]} | {_ratio(found, repeats, direction)} |")
+        found = {side: [x for x in (value(run, place) for run in runs[side]) if x is not None] for side in sides}
+        cells = [_cell(found[side], len(runs[side])) for side in (*own, "mjlab")]
+        cells += [_ratio(found[side], found["mjlab"], repeats, direction) for side in own]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -145,8 +159,7 @@ def _cell(values: list[float], expected: int) -> str:
     return shown if len(values) == expected else f"{shown}, {len(values)} of {expected} runs"
 
 
-def _ratio(found: dict[str, list[float]], repeats: int, direction: str) -> str:
-    ours, peer = found["palestra"], found["mjlab"]
+def _ratio(ours: list[float], peer: list[float], repeats: int, direction: str) -> str:
     if not direction or len(ours) != repeats or len(peer) != repeats:
         return ""
     over, under = (ours, peer) if direction == "ours/peer" else (peer, ours)

@@ -263,6 +263,7 @@ def _gpu_use(pieces: Pieces) -> dict[str, float]:
     import torch
 
     memory = torch.cuda.max_memory_allocated(pieces.env.device) / 2**20
+    launches = _gpu_events(pieces.iterate, of_host=True)
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -273,6 +274,7 @@ def _gpu_use(pieces: Pieces) -> dict[str, float]:
             torch.cuda.set_sync_debug_mode(before)
     capacity = cast("CudaEngine", pieces.env.engine).capacity
     return {
+        "launches_of_an_iteration": sum("Launch" in name for name in launches),
         "host_syncs_of_an_iteration": sum("called a synchronizing" in str(warning.message) for warning in caught),
         "peak_memory_of_torch_mib": memory,
         "contacts_per_environment": capacity.contacts,
@@ -282,6 +284,11 @@ def _gpu_use(pieces: Pieces) -> dict[str, float]:
 
 def _kernels(call: Call) -> int:
     """Count the GPU kernels of a call that is not recorded; copies and fills by the driver do not count."""
+    return sum(not name.startswith(("Memcpy", "Memset")) for name in _gpu_events(call, of_host=False))
+
+
+def _gpu_events(call: Call, of_host: bool) -> list[str]:
+    """Name what the GPU did in a call, or what the host asked of the driver."""
     import torch
     from torch.profiler import ProfilerActivity, profile
 
@@ -290,8 +297,7 @@ def _kernels(call: Call) -> int:
         with profile(activities=[ProfilerActivity.CUDA]) as profiled:
             call()
             torch.cuda.synchronize()
-    on_gpu = [e.name for e in profiled.events() or () if e.device_type.name == "CUDA"]
-    return sum(not name.startswith(("Memcpy", "Memset")) for name in on_gpu)
+    return [e.name for e in profiled.events() or () if (e.device_type.name == "CPU") == of_host]
 
 
 def print_table(report: dict[str, Any]) -> None:

@@ -64,6 +64,7 @@ class CudaEngine(Engine):
         with wp.ScopedDevice(self._wp_device):
             self._m = mjw.put_model(_without_autoreset_flag(model))
             self._m.opt.warn_overflow = 0  # it prints from kernels; overflow() counts instead
+            self._m.opt.graph_conditional = cfg.solver_early_exit
             if cfg.contact_sensor_maxmatch is not None:
                 self._m.opt.contact_sensor_maxmatch = cfg.contact_sensor_maxmatch
             self._d = mjw.make_data(

@@ -44,6 +44,10 @@ class SimulationCfg:
     impratio: float = 1.0
     """Ratio of frictional to normal constraint impedance (elliptic cones)."""
 
+    solver_early_exit: bool = True
+    """CUDA: stop the solver's iterations once all environments have converged. Where one of thousands always needs all
+    ``iterations``, asking costs more than it saves; the result is the same."""
+
     nconmax: int | None = None
     """CUDA: contacts allocated per environment; ``None`` probes."""
 

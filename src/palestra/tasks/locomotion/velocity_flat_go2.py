@@ -139,8 +139,9 @@ class EnvCfg(ManagerBasedRLEnvCfg):
     """20 s episodes at 50 Hz."""
 
     # 5 × 8 solver iterations instead of 10 × 20 change a noisy step by 0.14 % (4 × 6: 3 %); on a GPU, where all
-    # environments wait for the slowest, training is a tenth faster.
-    sim: SimulationCfg = SimulationCfg(dt=0.005, iterations=5, ls_iterations=8)
+    # environments wait for the slowest, training is a tenth faster. One of thousands always needs all five, so that
+    # not asking whether all are done saves another 4 % of the physics.
+    sim: SimulationCfg = SimulationCfg(dt=0.005, iterations=5, ls_iterations=8, solver_early_exit=False)
     decimation: int = 4
     episode_length_s: float = 20.0
     scene: SceneCfg = SceneCfg(num_envs=1024)
@@ -168,12 +169,17 @@ class PlayEnvCfg(EnvCfg):
 
 @configclass
 class AgentCfg(PPORunnerCfg):
-    """Follows commands at 0.9 of the maximum within minutes on two cores."""
+    """Follows commands at 0.9 of the maximum within minutes on two cores.
+
+    Chosen by measurement: γ = 0.97, whose weights halve every 0.46 s, about a stride, learns in half the steps that
+    γ = 0.99 takes; larger steps of the policy (desired_kl), shorter rollouts and more noise at the start help in this
+    order. With less noise (0.5) it hardly learns to step at all.
+    """
 
     experiment_name: str = "velocity_flat_go2"
-    num_steps_per_env: int = 24
+    num_steps_per_env: int = 16
     max_iterations: int = 300
     save_interval: int = 50
-    actor: ModelCfg = ModelCfg(hidden_dims=[128, 128], obs_normalization=True, output_gain=0.01)
+    actor: ModelCfg = ModelCfg(hidden_dims=[128, 128], obs_normalization=True, init_std=1.2, output_gain=0.01)
     critic: ModelCfg = ModelCfg(hidden_dims=[128, 128], obs_normalization=True)
-    algorithm: PPOAlgorithmCfg = PPOAlgorithmCfg(entropy_coef=0.005, learning_rate=1e-3, num_learning_epochs=5)
+    algorithm: PPOAlgorithmCfg = PPOAlgorithmCfg(entropy_coef=0.005, gamma=0.97, desired_kl=0.02)
