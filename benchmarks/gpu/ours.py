@@ -137,6 +137,7 @@ def train(args: argparse.Namespace) -> dict[str, object]:
         **measure.report(args.num_envs * runner.cfg.num_steps_per_env, collection, learning),
         "built_s": round(built, 2),
         "first_iteration_done_s": round(curve[0][0], 2),
+        "first_iterations_s": [round((a + b) / 1e3, 2) for a, b in zip(collection[:3], learning[:3], strict=True)],
         "score_reached_s": measure.first_times(curve),
         "final_score": round(curve[-1][1], 4),
         "memory_mib": measure.memory_mib(torch),

@@ -188,3 +188,33 @@ def test_nan_is_named_when_checks_are_on() -> None:
     with pytest.raises(PalestraError) as error:
         run(env, 1)
     assert str(error.value) == ("observation term 'y' of group 'policy' is not finite in environment 1 at step 1")
+
+
+def test_equal_terms_of_two_groups_are_called_once() -> None:
+    calls = []
+
+    def counted(env, name: str = "signal", gain: float = 1.0):
+        calls.append((name, gain))
+        return gain * signal(env, name)
+
+    from palestra.utils import configclass
+
+    noisy = ObservationTermCfg(func=counted, noise=ConstantNoiseCfg(bias=100.0))
+    policy = configclass(type("PolicyCfg", (ObservationGroupCfg,), {"__annotations__": {}, "x": noisy}))
+    terms = {
+        "same": ObservationTermCfg(func=counted, params={"name": "signal"}, scale=2.0),
+        "other": ObservationTermCfg(func=counted, params={"gain": 3.0}),
+        "again": ObservationTermCfg(func=counted, params={"gain": 3.0}),
+    }
+    critic = configclass(type("CriticCfg", (ObservationGroupCfg,), {"__annotations__": {}, **terms}))
+    groups = {"policy": policy(enable_corruption=True), "critic": critic()}
+    env = tiny(1, observations=configclass(type("ObservationsCfg", (), groups))())
+    env.signal = torch.tensor([1.0])
+    calls.clear()
+    observed = env.observation_manager.compute()
+    assert observed["policy"].tolist() == [[101.0]]  # noise of one group does not reach the other
+    assert observed["critic"].tolist() == [[2.0, 3.0, 3.0]]
+    assert calls == [("signal", 1.0), ("signal", 3.0), ("signal", 3.0)]  # within a group all are called
+    env.observation_manager.terms("critic")[0].bound.params["gain"] = 5.0
+    assert env.observation_manager.compute()["critic"].tolist() == [[10.0, 3.0, 3.0]]
+    assert env.observation_manager.compute_group("critic").tolist() == [[10.0, 3.0, 3.0]]

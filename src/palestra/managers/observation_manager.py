@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from palestra.errors import ConfigError, PalestraError
-from palestra.managers.manager_base import BoundTerm, ManagerBase
+from palestra.managers.manager_base import BoundTerm, ManagerBase, ManagerTermBase
 from palestra.managers.term_cfg import ObservationGroupCfg, ObservationTermCfg
 from palestra.utils.noise import NoiseModelCfg, UniformNoiseCfg
 
@@ -38,6 +38,17 @@ class _Term:
         self.scale = self._scale(env.device)
         self.buffer = torch.zeros(env.num_envs, self.history, self.width, device=env.device) if self.history else None
         self.fresh = torch.ones(env.num_envs, 1, 1, dtype=torch.bool, device=env.device)
+        self.same_as: _Term | None = None
+        """A term of an earlier group with the same function and parameters, such as the actor's for the critic's."""
+
+    def is_like(self, other: _Term) -> bool:
+        """Whether both call the same function with the same parameters; a class term has a state of its own."""
+        if self.bound.func is not other.bound.func or isinstance(self.bound.func, ManagerTermBase):
+            return False
+        try:
+            return bool(self.bound.params == other.bound.params)
+        except (RuntimeError, ValueError):  # tensors or arrays, which do not compare to one truth
+            return False
 
     @property
     def dim(self) -> int:
@@ -68,8 +79,11 @@ class _Term:
         noise = self.cfg.noise
         return (noise.n_min, noise.n_max) if self.corrupt and isinstance(noise, UniformNoiseCfg) else (0.0, 0.0)  # type: ignore[return-value]
 
-    def compute(self, env: Any, push: bool, with_noise: bool = True) -> Tensor:
-        value = self.call(env)
+    def compute(self, env: Any, push: bool, with_noise: bool, called: dict[_Term, Tensor]) -> Tensor:
+        """Run the pipeline; ``called`` collects what the functions returned, for equal terms of other groups."""
+        first = self.same_as
+        shared = first is not None and first in called and self.is_like(first)
+        value = called[self] = called[first] if shared else self.call(env)  # type: ignore[index]
         for modifier in self.modifiers:
             value = modifier(value, push) if not hasattr(modifier, "func") else modifier.func(value, **modifier.params)
         if self.noise_model is not None:
@@ -164,6 +178,9 @@ class ObservationManager(ManagerBase):
                     raise ConfigError(f"observation group {group_name!r}: {error}") from None
             if not terms:
                 raise ConfigError(f"observation group {group_name!r} has no term")
+            earlier = [term for _, others in self._groups.values() for term in others]
+            for term in terms:
+                term.same_as = next((other for other in earlier if term.is_like(other)), None)
             self._groups[group_name] = (group, terms)
             if _GroupNoise.serves(group, terms):
                 self._noises[group_name] = _GroupNoise(terms, env)
@@ -195,13 +212,17 @@ class ObservationManager(ManagerBase):
         Args:
             push_history: whether histories advance; off for a look at a state that is about to be reset.
         """
-        return {name: self.compute_group(name, push_history) for name in self._groups}
+        called: dict[_Term, Tensor] = {}
+        return {name: self.compute_group(name, push_history, called) for name in self._groups}
 
-    def compute_group(self, name: str, push_history: bool = True) -> Tensor | dict[str, Tensor]:
-        """Compute one group."""
+    def compute_group(
+        self, name: str, push_history: bool = True, called: dict[_Term, Tensor] | None = None
+    ) -> Tensor | dict[str, Tensor]:
+        """Compute one group; ``called`` holds what terms of other groups got in this step."""
         cfg, terms = self._groups[name]
         noise = self._noises.get(name)
-        values = {term.name: term.compute(self._env, push_history, noise is None) for term in terms}
+        called = {} if called is None else called
+        values = {term.name: term.compute(self._env, push_history, noise is None, called) for term in terms}
         if self._env.check_terms:
             for term_name, value in values.items():
                 self._env.check_finite(value, f"observation term {term_name!r} of group {name!r}")
