@@ -1,5 +1,6 @@
 """The CUDA engine against the CPU engine. Run with ``pytest -m gpu`` on a machine with a GPU."""
 
+import mujoco
 import pytest
 import torch
 from scenes import HINGES, World, quadruped_scene, robot_cfg
@@ -7,13 +8,19 @@ from scenes import HINGES, World, quadruped_scene, robot_cfg
 from palestra.assets import AssetBaseCfg, RigidObjectCfg
 from palestra.errors import ConfigError
 from palestra.physics import Engine, make_engine
+from palestra.robots.unitree_go2 import UNITREE_GO2_CFG
 from palestra.sensors import ContactSensorCfg, ImuCfg
 from palestra.sim import CuboidCfg, GroundPlaneCfg, SimulationCfg
 
 pytestmark = pytest.mark.gpu
 
+if torch.cuda.is_available():
+    from palestra.physics import cuda as cuda_engine
+    from palestra.physics.cuda import CudaEngine, can_branch
+
 DEVICES = ("cpu", "cuda:0")
 NUM_ENVS = 5
+BODIES = '<body name="b"><joint name="j"/><geom size="0.1"/></body>'
 FREE_ARM = HINGES.replace("<geom ", '<geom contype="0" conaffinity="0" ')
 
 
@@ -264,3 +271,54 @@ def test_host_data_shows_one_world(gpu_arms: World) -> None:
     data = gpu_arms.engine.host_data(2)
     assert data.qpos.tolist() == pytest.approx(gpu_arms.engine.field("qpos")[2].tolist())
     assert data.xpos[-1].tolist() == pytest.approx(gpu_arms.engine.field("xpos")[2, -1].tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("integrator", ["implicitfast", "implicit", "euler"])
+def test_a_step_in_branches_is_the_engines_own_step(integrator: str) -> None:
+    """Robots that fall on their feet, with contact sensors, against the engine's own order of the stages."""
+    world = World(
+        64,
+        sim("cuda:0", integrator=integrator),
+        ground=AssetBaseCfg(spawn=GroundPlaneCfg()),
+        robot=UNITREE_GO2_CFG,
+        feet=ContactSensorCfg(prim_path="robot/.*_foot", match="geoms"),
+        imu=ImuCfg(prim_path="robot/base_link"),
+    )
+    engine = world.engine
+    assert isinstance(engine, CudaEngine) and engine._branch is not None
+    fields = ("qpos", "qvel", "sensordata", "qacc_warmstart", "actuator_force", "qfrc_constraint")
+    start = torch.rand(64, engine.model.nv, generator=torch.Generator().manual_seed(0)).to(engine.device)
+    results = []
+    for branch in (engine._branch, None):
+        engine._branch = branch
+        engine._graphs.clear()
+        world.reset()
+        engine.write("qvel", start - 0.5)
+        for _ in range(5):
+            engine.step(20)
+        results.append({name: engine.field(name).clone() for name in fields})
+    assert results[1]["qfrc_constraint"].abs().max() > 10.0  # feet are on the ground
+    for name in fields:
+        scale = float(results[1][name].abs().max())
+        torch.testing.assert_close(results[0][name], results[1][name], atol=1e-2 * scale, rtol=0, msg=name)
+
+
+def test_models_whose_stages_need_each_other_are_stepped_in_order() -> None:
+    def branches(xml: str, **option: int) -> bool:
+        spec = mujoco.MjSpec.from_string(f"<mujoco><worldbody>{BODIES}</worldbody>{xml}</mujoco>")
+        for name, value in option.items():
+            setattr(spec.option, name, value)
+        return can_branch(spec.compile())
+
+    assert branches("") and branches('<actuator><motor joint="j"/></actuator>')
+    assert not branches('<actuator><adhesion body="b" ctrlrange="0 1"/></actuator>')
+    assert not branches('<equality><weld body1="b"/></equality>')
+    assert not branches('<tendon><fixed><joint joint="j" coef="1"/></fixed></tendon>')
+    assert not branches("", integrator=int(mujoco.mjtIntegrator.mjINT_RK4))
+    assert not branches("", enableflags=int(mujoco.mjtEnableBit.mjENBL_ENERGY))
+
+
+def test_one_process_simulates_on_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cuda_engine._CLAIMED, "device", torch.device("cuda:7"))
+    with pytest.raises(ConfigError, match="already simulates on cuda:7: start another process for cuda:0"):
+        arms("cuda:0")

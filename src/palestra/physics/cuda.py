@@ -71,6 +71,7 @@ class CudaEngine(Engine):
                 model, nworld=num_envs, nconmax=self.capacity.contacts, njmax=self.capacity.constraints
             )
         self._stream = torch.cuda.Stream(self.device)
+        self._branch = wp.Stream(self._wp_device) if can_branch(model) and not self._m.flg_adhesion else None
         self._graphs: dict[int, wp.Graph] = {}
         self._use_graph = cfg.use_cuda_graph
         self._fields: dict[str, Tensor] = {}
@@ -242,9 +243,43 @@ class CudaEngine(Engine):
         for k in range(num_substeps):  # nobody sees the readings of sensors before the last substep
             skipped = 0 if k == num_substeps - 1 else int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
             self._m.opt.disableflags = flags | skipped
-            mjw.step(self._m, self._d)
+            if self._branch is None:
+                mjw.step(self._m, self._d)
+            else:
+                self._step_in_branches(self._branch, with_sensors=not skipped and self.model.nsensor > 0)
+        self._m.opt.disableflags = flags
         if self._derived_used:
             self._refresh_stages()
+
+    def _step_in_branches(self, branch: wp.Stream, with_sensors: bool) -> None:
+        """``mjw.step``, with contacts and constraint rows found beside the unconstrained dynamics.
+
+        Thousands of small environments do not fill a GPU: a step costs about as much as its longest chain of kernels.
+        """
+        m, d = self._m, self._d
+        main = wp.get_stream(self._wp_device)
+        mjw.fwd_kinematics(m, d)
+        branch.wait_stream(main)
+        with wp.ScopedStream(branch, sync_enter=False):
+            mjw.collision(m, d)
+            mjw.make_constraint(m, d)
+        mjw.crb(m, d)
+        mjw.transmission(m, d)
+        mjw.fwd_velocity(m, d)
+        mjw.fwd_actuation(m, d)
+        mjw.fwd_acceleration(m, d, factorize=True)
+        main.wait_stream(branch)
+        if with_sensors:
+            d.sensordata.zero_()
+            mjw.sensor_pos(m, d)
+            mjw.sensor_vel(m, d)
+        mjw.solve(m, d)
+        if m.opt.run_rne_postconstraint or (with_sensors and m.sensor_rne_postconstraint):
+            mjw.rne_postconstraint(m, d)
+        if with_sensors:
+            mjw.sensor_acc(m, d, skip_rne_postconstraint=True)
+        integrate = mjw.euler if self.model.opt.integrator == mujoco.mjtIntegrator.mjINT_EULER else mjw.implicit
+        integrate(m, d)
 
     def _refresh_stages(self) -> None:
         mjw.fwd_kinematics(self._m, self._d)
@@ -274,6 +309,22 @@ class CudaEngine(Engine):
 
     def _scope(self) -> wp.ScopedStream:
         return wp.ScopedStream(self._warp_stream(), sync_enter=False)
+
+
+def can_branch(model: mujoco.MjModel) -> bool:
+    """Whether finding contacts and the unconstrained dynamics of a model do not need each other's results."""
+    integrators = (
+        mujoco.mjtIntegrator.mjINT_EULER,
+        mujoco.mjtIntegrator.mjINT_IMPLICIT,
+        mujoco.mjtIntegrator.mjINT_IMPLICITFAST,
+    )
+    of_bodies = bool((model.actuator_trntype == int(mujoco.mjtTrn.mjTRN_BODY)).any())  # adhesion reads the contacts
+    flags = int(mujoco.mjtEnableBit.mjENBL_SLEEP) | int(mujoco.mjtEnableBit.mjENBL_ENERGY)
+    return (
+        model.opt.integrator in integrators
+        and not (model.neq or model.ntendon or model.nflex or of_bodies)
+        and not model.opt.enableflags & flags
+    )
 
 
 def _claim(device: torch.device) -> None:
