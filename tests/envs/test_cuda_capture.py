@@ -167,12 +167,14 @@ def test_random_generators_advance_between_replays() -> None:
     generator = torch.Generator(device=device).manual_seed(0)
     out = torch.zeros(4, device=device)
     call = CapturedCall(lambda: out.normal_(generator=generator), device, "a draw", [generator], warm_up=1)
-    draws = []
+    draws, offsets = [], []
     for _ in range(4):
         call()
         draws.append(out.clone())
+        offsets.append(generator.get_offset())
     assert call.is_recorded
-    assert len({tuple(draw.tolist()) for draw in draws}) == 4
+    numbers = [tuple(draw.tolist()) for draw in draws]
+    assert len(set(numbers)) == 4, f"{numbers}, offsets {offsets}, at {[draw.data_ptr() for draw in draws]}"
 
 
 @pytest.mark.parametrize("task", ["Cartpole", "Velocity-Flat-Go2"])
