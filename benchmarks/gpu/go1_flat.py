@@ -8,7 +8,7 @@ The model is the peer's compiled MJCF, which ``peer_mjlab.py --write_mjcf FILE``
 - rewards see the state after a control step, the peer's that of one physics step before; the feet's contacts are looked
   at once a control step, the peer's once a physics step, so that fewer landings are counted;
 - a foot's height is that above z = 0 instead of four rays to the plane;
-- commands have no forward-only share (the peer's: 0.2), joint readings no constant bias of ±0.015 rad;
+- joint readings have no constant bias of ±0.015 rad;
 - a moved centre of mass leaves the constraint solver's reference weights as compiled;
 - reward terms of weight zero (angular momentum, body rates, air time) are left out.
 """
@@ -24,6 +24,7 @@ from torch import Tensor
 from palestra.actuators import ImplicitActuatorCfg
 from palestra.assets import ArticulationCfg, AssetBaseCfg
 from palestra.envs import ManagerBasedRLEnv, ManagerBasedRLEnvCfg, mdp
+from palestra.envs.mdp.commands.velocity_command import UniformVelocityCommand
 from palestra.errors import ConfigError
 from palestra.managers import (
     EventTermCfg,
@@ -130,6 +131,30 @@ def model_differences(model: mujoco.MjModel) -> list[str]:
     if len(here) != len(there) or max(abs(a - b) for a, b in zip(here, there, strict=True)) > 1e-6:
         lines.append("dof_armature differs")
     return lines
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+class ForwardVelocityCommand(UniformVelocityCommand):
+    """Uniform velocities, of which a share goes straight ahead at 0.3 m/s or more."""
+
+    cfg: "ForwardVelocityCommandCfg"
+
+    def _resample_command(self, env_mask: Tensor) -> None:
+        super()._resample_command(env_mask)
+        forward = self._env.rng.bernoulli(self.cfg.rel_forward_envs) & env_mask
+        ahead = self.vel_command_b.abs().clamp(min=0.3)[:, 0] * (~self.is_standing_env)
+        straight = torch.stack((ahead, torch.zeros_like(ahead), torch.zeros_like(ahead)), dim=-1)
+        torch.where(forward.unsqueeze(-1), straight, self.vel_command_b, out=self.vel_command_b)
+
+
+@configclass
+class ForwardVelocityCommandCfg(mdp.UniformVelocityCommandCfg):
+    """The share of commands that go straight ahead."""
+
+    class_type: type = ForwardVelocityCommand
+    rel_forward_envs: float = 0.2
 
 
 # --- terms that only the peer's task has ------------------------------------------------------------------------------
@@ -314,7 +339,7 @@ class SceneCfg(InteractiveSceneCfg):
 class CommandsCfg:
     """Velocities in the base frame; three in ten commands steer to a heading."""
 
-    twist = mdp.UniformVelocityCommandCfg(
+    twist = ForwardVelocityCommandCfg(
         asset_name="robot",
         resampling_time_range=(3.0, 8.0),
         rel_standing_envs=0.1,

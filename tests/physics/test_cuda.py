@@ -300,7 +300,8 @@ def test_a_step_in_branches_is_the_engines_own_step(integrator: str) -> None:
     assert results[1]["qfrc_constraint"].abs().max() > 10.0  # feet are on the ground
     for name in fields:
         scale = float(results[1][name].abs().max())
-        torch.testing.assert_close(results[0][name], results[1][name], atol=1e-2 * scale, rtol=0, msg=name)
+        close = torch.isclose(results[0][name], results[1][name], atol=1e-3 * scale, rtol=0)
+        assert close.float().mean() > 0.97, name  # contacts are summed in any order, and to land is chaotic
 
 
 def test_models_whose_stages_need_each_other_are_stepped_in_order() -> None:
