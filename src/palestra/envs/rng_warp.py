@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import torch
 import warp as wp
 from torch import Tensor
 
-from palestra.physics.capture import current_warp_stream
+from palestra.physics.capture import launch
 
 
 @wp.func
@@ -80,8 +79,7 @@ def uniform(env_key: Tensor, step: Tensor, call: int, low: float, span: float, c
 
 def uniform_in_columns(env_key: Tensor, step: Tensor, call: int, low: Tensor, high: Tensor) -> Tensor:
     """Return numbers uniform in ``[low, high)``, both ``(columns,)``, float32 ``(num_envs, columns)``."""
-    limits = (wp.from_torch(low.contiguous()), wp.from_torch(high.contiguous()))
-    return _draw(_uniform_in_columns, env_key, step, call, *limits, len(low))
+    return _draw(_uniform_in_columns, env_key, step, call, low, high, len(low))
 
 
 def normal(env_key: Tensor, step: Tensor, call: int, mean: float, std: float, columns: int) -> Tensor:
@@ -89,9 +87,10 @@ def normal(env_key: Tensor, step: Tensor, call: int, mean: float, std: float, co
     return _draw(_normal, env_key, step, call, mean, std, columns)
 
 
-def _draw(kernel: wp.Kernel, env_key: Tensor, step: Tensor, call: int, a: Any, b: Any, columns: int) -> Tensor:
-    out = env_key.new_empty((len(env_key), columns), dtype=wp.dtype_to_torch(wp.float32))
+def _draw(
+    kernel: wp.Kernel, env_key: Tensor, step: Tensor, call: int, a: Tensor | float, b: Tensor | float, columns: int
+) -> Tensor:
+    out = env_key.new_empty((len(env_key), columns), dtype=torch.float32)
     if columns:
-        inputs = [wp.from_torch(env_key), wp.from_torch(step.view(1)), call & 0xFFFFFFFF, a, b, wp.from_torch(out)]
-        wp.launch(kernel, (len(env_key), columns), inputs, stream=current_warp_stream(env_key.device))
+        launch(kernel, tuple(out.shape), env_key.device, env_key, step, call & 0xFFFFFFFF, a, b, out)
     return out

@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from palestra.errors import PalestraError
 from palestra.utils.lazy import forget_computed
@@ -125,6 +126,25 @@ class CapturedCall:
 def current_warp_stream(device: torch.device) -> Any:
     """Return Warp's object for torch's current stream; None, Warp's own default, for the CPU."""
     return warp_stream(torch.cuda.current_stream(device)) if device.type == "cuda" else None
+
+
+def launch(kernel: Any, threads: int | tuple[int, ...], device: torch.device, *arguments: Tensor | float) -> None:
+    """Run a Warp kernel on torch's current stream.
+
+    Args:
+        kernel: the kernel.
+        threads: number of threads, or one for each dimension.
+        device: where the tensors are.
+        arguments: the kernel's; tensors become arrays with their strides, 0-dim ones arrays of one number.
+    """
+    import warp as wp
+
+    wp.init()  # does nothing if an engine did
+    arrays = [
+        wp.from_torch(x.detach().reshape(1) if x.dim() == 0 else x.detach()) if isinstance(x, Tensor) else x
+        for x in arguments
+    ]
+    wp.launch(kernel, threads, arrays, device=wp.device_from_torch(device), stream=current_warp_stream(device))
 
 
 def warp_stream(stream: torch.cuda.Stream) -> Any:

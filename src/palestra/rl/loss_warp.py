@@ -14,10 +14,8 @@ import math
 import warp as wp
 from torch import Tensor
 
-from palestra.physics.capture import current_warp_stream
+from palestra.physics.capture import launch
 from palestra.rl.storage import MiniBatch
-
-wp.init()  # does nothing if an engine did
 
 LOG_2PI = math.log(2.0 * math.pi)
 SURROGATE, VALUE, KL, CLIPPED, STD = 0, 1, 2, 3, 4
@@ -124,17 +122,10 @@ def ppo_loss(
     table = mean.new_empty(rows, STD + num_actions)
     std_gradient, parts = mean.new_empty(num_actions), mean.new_empty(STD + 1)
 
-    def launch(kernel: wp.Kernel, threads: int, *arguments: Tensor | bool) -> None:
-        arrays = [
-            wp.from_torch(x.detach().reshape(1) if x.dim() == 0 else x.detach()) if isinstance(x, Tensor) else x
-            for x in arguments
-        ]
-        device, stream = wp.device_from_torch(mean.device), current_warp_stream(mean.device)
-        wp.launch(kernel, threads, arrays, device=device, stream=stream)
-
     launch(
         _rows,
         rows,
+        mean.device,
         batch.actions,
         batch.mean,
         mean,
@@ -151,5 +142,5 @@ def ppo_loss(
         values_gradient,
         table,
     )
-    launch(_finish, 1, table.sum(dim=0), std, old_std, entropy_coef, std_gradient, parts)
+    launch(_finish, 1, mean.device, table.sum(dim=0), std, old_std, entropy_coef, std_gradient, parts)
     return parts, mean_gradient, std_gradient, values_gradient

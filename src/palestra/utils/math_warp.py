@@ -11,9 +11,7 @@ from __future__ import annotations
 import warp as wp
 from torch import Tensor
 
-from palestra.physics.capture import current_warp_stream
-
-wp.init()  # does nothing if an engine did
+from palestra.physics.capture import launch
 
 
 @wp.func
@@ -84,7 +82,5 @@ def _launch(kernel: wp.Kernel, width: int, *inputs: Tensor | float) -> Tensor:
     first = inputs[0]
     assert isinstance(first, Tensor)
     out = first.new_empty(len(first), width)
-    arrays = [wp.from_torch(x) if isinstance(x, Tensor) else x for x in (*inputs, out)]
-    device = wp.device_from_torch(first.device)
-    wp.launch(kernel, len(first), arrays, device=device, stream=current_warp_stream(first.device))
+    launch(kernel, len(first), first.device, *inputs, out)
     return out
