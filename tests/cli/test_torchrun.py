@@ -44,6 +44,9 @@ def test_two_processes_make_one_run_that_resumes(workplace: Path) -> None:
     out, errors = start("--max_iterations=5", f"--resume={run}").communicate(timeout=120)
     assert len(rows(run)) == 5, errors
     assert torch.load(run / "nn" / "last.pth", weights_only=True)["iter"] == 5
+    assert "threads: null" in (run / "config.yaml").read_text()  # another machine may have other cores
+    assert main(["train", f"--resume={run}", "--max_iterations=6", "--no_video"]) == 0  # by one process
+    assert [int(row["Train/env_steps"]) for row in rows(run)][-2:] == [5 * 128, 5 * 128 + 64]
 
 
 def test_a_stop_of_one_stops_all_after_the_same_iteration(workplace: Path) -> None:

@@ -490,3 +490,12 @@ def test_terms_and_entities_may_be_added_to_a_loaded_configuration() -> None:
     assert env.reward_manager.active_terms == ["alive", "twice"]
     assert list(env.scene.articulations) == ["robot", "second"]
     assert run(env, 1)[1].tolist() == pytest.approx([3.0 * STEP_DT] * 2)
+
+
+def test_processes_that_train_together_have_torch_streams_of_their_own() -> None:
+    drawn = []
+    for first_env in (0, 2, 2):
+        env = tiny(2, first_env=first_env)
+        env.reset(seed=5)
+        drawn.append(torch.rand(4))
+    assert not torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[1], drawn[2])

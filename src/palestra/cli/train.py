@@ -83,12 +83,14 @@ def _take_place(configs: Configs, world: World) -> None:
     """Give this process its device, its share of the cores, and environments of its own."""
     if world.size == 1:
         return
+    import torch
+
     env, agent = configs.env, configs.agent
     env.sim.device = world.place(env.sim.device)
     agent.device = None if agent.device is None else world.place(agent.device)
     env.first_env = world.rank * env.scene.num_envs
-    if env.sim.threads is None:
-        env.sim.threads = max(1, (os.cpu_count() or 1) // world.local_size)
+    if env.sim.threads is None:  # and stays so: a run that is resumed may have other cores
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // world.local_size))
 
 
 def _train(
@@ -106,13 +108,15 @@ def _train(
             _check_iterations_left(runner, continued)
         elif args.checkpoint is not None:
             runner.load(args.checkpoint, _START_PARTS)
-        if not world.is_main:
-            runner.learn()
-            runner.release()
-            return Path(), runner.stop_signal
-        folder = continued.path if continued is not None else _new_folder(configs)
-        _learn(runner, folder, configs, args, continued, world)
-        runner.release()
+        folder = Path()
+        try:
+            if world.is_main:
+                folder = continued.path if continued is not None else _new_folder(configs)
+                _learn(runner, folder, configs, args, continued)
+            else:
+                runner.learn()
+        finally:
+            runner.release()  # before the processes part
     finally:
         env.close()
     return folder, runner.stop_signal
@@ -154,12 +158,7 @@ def _new_folder(configs: Configs) -> Path:
 
 
 def _learn(
-    runner: OnPolicyRunner,
-    folder: Path,
-    configs: Configs,
-    args: argparse.Namespace,
-    continued: Run | None,
-    world: World,
+    runner: OnPolicyRunner, folder: Path, configs: Configs, args: argparse.Namespace, continued: Run | None
 ) -> None:
     """Train into the folder; a new folder goes away again if not one iteration worked."""
     first = runner.current_learning_iteration
@@ -167,8 +166,8 @@ def _learn(
     try:
         _write_config(folder, configs, args, continued)
         where = f"{runner.env.num_envs} environments on {runner.env.device}"
-        if world.size > 1:
-            where = f"{world.size} processes of {where.replace('cuda:0', 'a GPU each')}"
+        if runner.world.size > 1:
+            where = f"{runner.world.size} processes of {where.replace('cuda:0', 'a GPU each')}"
         print(f"{configs.task}: {where}, iterations {first + 1} to {runner.cfg.max_iterations}, {folder}", flush=True)
         runner.learn()
     except BaseException:

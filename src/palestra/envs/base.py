@@ -49,7 +49,7 @@ class BaseEnv:
             torch.set_num_threads(cfg.sim.threads)
         self.cfg, self.render_mode = cfg, render_mode
         self.seed_value = 0 if cfg.seed is None else int(cfg.seed)
-        torch.manual_seed(self.seed_value)
+        self._seed_torch()
         self.capture: str = "off" if cfg.check_terms else cfg.capture
         self.check_terms = cfg.check_terms
         self.scene = InteractiveScene(cfg.scene, cfg.sim)
@@ -62,6 +62,10 @@ class BaseEnv:
         self.common_step_counter: Tensor = torch.zeros((), dtype=torch.int64, device=self.device)
         self.extras: dict[str, Any] = {}
         self._renderer: Any = None
+
+    def _seed_torch(self) -> None:
+        """Seed torch's own stream, for terms that draw from it; processes that train together get one each."""
+        torch.manual_seed(self.seed_value + self.cfg.first_env)
 
     @property
     def common_step_count(self) -> int:
@@ -230,7 +234,7 @@ class RLEnv(BaseEnv, gymnasium.Env):  # pyright: ignore[reportIncompatibleMethod
         if seed is not None:
             self.seed_value = int(seed)
             self.rng.seed(self.seed_value)
-            torch.manual_seed(self.seed_value)
+            self._seed_torch()
             self.rng.begin("interval")
             self.event_manager.start()
         self.rng.advance()  # two resets in a row start differently

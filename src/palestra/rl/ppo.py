@@ -75,8 +75,8 @@ class PPO:
         obs_dims = {model: obs_width(model, cfg.obs_groups[model], observation_dims) for model in ("actor", "critic")}
         self.generator = torch.Generator(self.device).manual_seed(cfg.seed + world.rank * SEED_STRIDE)
         self._build_models(obs_dims)
-        networks = (self.actor.mlp, self.critic.mlp)
-        self._actor_mlp, self._critic_mlp = (
+        networks = (self.actor.mlp, self.critic.mlp, self._run_shared)
+        self._actor_mlp, self._critic_mlp, self._shared = (
             (torch.compile(n, dynamic=False) for n in networks) if cfg.compile else networks
         )
         self._side = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
@@ -217,8 +217,7 @@ class PPO:
 
     def _run_networks(self, actor_obs: Tensor, critic_obs: Tensor) -> tuple[Tensor, Tensor]:
         if self.cfg.shared_trunk:
-            latent = self.actor.mlp.features(actor_obs)
-            return self.actor.mlp[-1](latent), self.critic.mlp[-1](latent).squeeze(-1)
+            return self._shared(actor_obs)
         if self._side is None:
             return self._actor_mlp(actor_obs), self._critic_mlp(critic_obs).squeeze(-1)
         # Side by side on a GPU, which small networks do not fill; their gradients follow them on their streams.
@@ -229,6 +228,10 @@ class PPO:
         mean = self._actor_mlp(actor_obs)
         main.wait_stream(self._side)
         return mean, values
+
+    def _run_shared(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        latent = self.actor.mlp.features(obs)
+        return self.actor.mlp[-1](latent), self.critic.mlp[-1](latent).squeeze(-1)
 
     def adapt_learning_rate(self, kl: Tensor) -> None:
         """Divide the rate by 1.5 where the policy moved too far, multiply it by 1.5 where it moved too little."""

@@ -200,9 +200,8 @@ class OnPolicyRunner:
 
     def _report_health(self) -> None:
         for warning in self.env.check_health():
-            self.console.message(
-                f"warning: {warning}" + (f" (process {self.world.rank})" if self.world.size > 1 else "")
-            )
+            where = f" (process {self.world.rank})" if self.world.size > 1 else ""
+            self.console.message(f"warning: {warning}{where}")
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -268,7 +267,7 @@ class OnPolicyRunner:
             self.env.load_state_dict(content["env_state"])
             self._start_from(obs)
             self._fresh_episodes = False
-        if wanted.get("rng"):
+        if wanted.get("rng") and self.world.is_main:  # the state is the first process's
             torch.set_rng_state(content["torch_rng_state"])
         self._saved_at = -1
         if wanted.get("iteration"):
