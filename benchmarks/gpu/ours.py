@@ -12,8 +12,6 @@ import argparse
 import importlib.metadata
 import json
 import statistics
-import time
-from collections.abc import Callable
 
 import measure
 
@@ -21,6 +19,7 @@ import palestra  # isort: skip  # before PyTorch, so that its idle threads sleep
 
 import torch
 
+from palestra.cli.bench import Pieces, Timer
 from palestra.errors import ConfigError
 from palestra.rl import OnPolicyRunner
 
@@ -29,8 +28,6 @@ SCORES = ("track_linear_velocity", "track_lin_vel_xy_exp")
 PACKAGES = ("palestra", "mujoco", "mujoco-warp", "warp-lang", "torch")
 REPEATS = 5
 """Rollouts, updates and replays in the second part."""
-CALLS_BEFORE_TIMING = 3
-"""The first runs eagerly, the second records, the third is a replay."""
 
 
 def make_runner(args: argparse.Namespace) -> OnPolicyRunner:
@@ -48,64 +45,14 @@ def make_runner(args: argparse.Namespace) -> OnPolicyRunner:
     return OnPolicyRunner(registry.make(args.task, cfg=cfg), agent, None, task=args.task)
 
 
-def wait(device: torch.device) -> None:
-    """Let the GPU finish."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def milliseconds(device: torch.device, work: Callable[[], object], prepare: Callable[[], object]) -> list[float]:
-    """Time ``work`` REPEATS times, each after an untimed ``prepare``."""
-    times = []
-    for _ in range(REPEATS):
-        prepare()
-        wait(device)
-        start = time.perf_counter()
-        work()
-        wait(device)
-        times.append(1e3 * (time.perf_counter() - start))
-    return times
-
-
-def bare_physics(runner: OnPolicyRunner) -> list[float]:
-    """Milliseconds of the physics of one rollout, replayed by the engine alone from recorded controls."""
-    env, ppo = runner.env, runner.ppo
-    engine, storage, decimation = env.engine, ppo.storage, env.cfg.decimation
-    names = ("qpos", "qvel", "qacc_warmstart")
-    start = {name: engine.field(name).clone() for name in names}
-    controls = torch.zeros(storage.num_steps, *engine.ctrl.shape, device=engine.device)
-    obs = storage.last_observations()
-    with torch.no_grad():
-        for t in range(storage.num_steps):
-            storage.write_observations(t, obs)
-            obs = env.step_in_place(ppo.act(t))[0]
-            controls[t].copy_(engine.ctrl)
-
-    def restore() -> None:
-        for name in names:
-            engine.write(name, start[name])
-
-    def replay() -> None:
-        for t in range(storage.num_steps):
-            engine.ctrl.copy_(controls[t])
-            engine.step(decimation)
-
-    work: Callable[[], object] = replay
-    if engine.device.type == "cuda":
-        from palestra.physics.capture import CapturedCall
-
-        work = CapturedCall(replay, engine.device, "the bare physics", warm_up=1)
-    for _ in range(CALLS_BEFORE_TIMING):
-        restore()
-        work()
-    return milliseconds(engine.device, work, restore)
-
-
 def measure_parts(runner: OnPolicyRunner) -> dict[str, object]:
     """Time the recorded rollout, the bare physics of such a rollout, and the recorded update."""
-    rollout = milliseconds(runner.device, runner._collect, lambda: None)
-    physics = bare_physics(runner)
-    update = milliseconds(runner.device, runner._update, lambda: None)  # last: it changes the policy
+    pieces = Pieces(runner)
+    timer = Timer(pieces, REPEATS)
+    rollout = timer.samples(pieces.collect, calls=1)
+    pieces.remember_rollout()
+    physics = timer.samples(timer.recorded(pieces.physics, "the bare physics"), pieces.restore, 1)
+    update = timer.samples(pieces.update, calls=1)  # last: it changes the policy
     return {
         "rollout_ms": measure.summary(rollout),
         "bare_physics_ms": measure.summary(physics),

@@ -18,7 +18,9 @@ from palestra.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from palestra.envs.base import RLEnv
     from palestra.physics.cuda import CudaEngine
+    from palestra.rl.runner import OnPolicyRunner
 
 Call = Callable[[], object]
 
@@ -71,25 +73,17 @@ def _benchmark(name: str) -> str:
 
 
 class Pieces:
-    """A task's environment and learner after two training iterations, cut into calls that can be timed.
+    """The environment and the learner of a runner that has trained, cut into calls that can be timed.
 
     The one place that reaches into their private parts. ``iterate``, ``collect`` and ``update`` are a training
     iteration, its rollout and its update, as training runs them.
     """
 
-    def __init__(self, configs: Configs) -> None:
-        from palestra.config.registry import make
-        from palestra.envs.base import RLEnv
-        from palestra.rl.runner import OnPolicyRunner
-
-        self.env = cast(RLEnv, make(configs.task, cfg=configs.env))
-        runner = OnPolicyRunner(cast(Any, self.env), configs.agent, task=configs.task)
+    def __init__(self, runner: OnPolicyRunner) -> None:
+        self.env = cast("RLEnv", runner.env)
         self.ppo, self.num_steps = runner.ppo, runner.ppo.storage.num_steps
         self.iterate, self.collect, self.update = runner._iterate, runner._collect, runner._update
         self._every_substep = self.env._action_every_substep or self.env.scene.needs_substeps
-        runner._begin_episodes()
-        for _ in range(2):  # on CUDA the second is recorded
-            runner._iterate()
 
     def remember_rollout(self) -> float:
         """Take a rollout with exploring actions for ``steps`` and ``physics``; return the share of steps that reset."""
@@ -181,14 +175,18 @@ class Timer:
         self._generators, self._records = [pieces.ppo.generator], pieces.env.capture != "off"
 
     def milliseconds(self, call: Call, before: Call = lambda: None, calls: int | None = None) -> float:
-        """Return the time of a call (ms); ``before`` runs ahead of each sample of ``calls`` calls, untimed."""
+        """Return the median time of a call (ms); arguments as for ``samples``."""
+        return statistics.median(self.samples(call, before, calls))
+
+    def samples(self, call: Call, before: Call = lambda: None, calls: int | None = None) -> list[float]:
+        """Return times of a call (ms); ``before`` runs ahead of each sample of ``calls`` calls, untimed."""
         warm = min(self._sample(call, 1, before) for _ in range(2))
         calls = calls or max(1, min(100, int(SAMPLE_SECONDS / warm)))
         samples: list[float] = []
         started = time.perf_counter()
         while len(samples) < self.repeats and (len(samples) < 3 or time.perf_counter() - started < BUDGET_SECONDS):
-            samples.append(self._sample(call, calls, before))
-        return 1e3 * statistics.median(samples)
+            samples.append(1e3 * self._sample(call, calls, before))
+        return samples
 
     def recorded(self, call: Call, what: str) -> Call:
         """Return a call as a CUDA graph, recorded and replayed once; on the CPU, or without capture, as it is."""
@@ -218,11 +216,18 @@ class Timer:
 
 def measure(configs: Configs, repeats: int) -> dict[str, Any]:
     """Build a task and measure it: times in milliseconds, shares of the whole step or iteration."""
+    from palestra.config.registry import make
     from palestra.rl.checkpoint import versions
+    from palestra.rl.runner import OnPolicyRunner
 
-    pieces = Pieces(configs)
+    env = make(configs.task, cfg=configs.env)
     try:
-        timer, env = Timer(pieces, repeats), pieces.env
+        runner = OnPolicyRunner(env, configs.agent, task=configs.task)
+        runner._begin_episodes()
+        for _ in range(2):  # on CUDA the second is recorded
+            runner._iterate()
+        pieces = Pieces(runner)
+        timer = Timer(pieces, repeats)
         gpu = _gpu_use(pieces) if env.device.type == "cuda" else {}
         resets = pieces.remember_rollout()
         iteration = timer.milliseconds(pieces.iterate, pieces.restore, 1)
@@ -255,7 +260,7 @@ def measure(configs: Configs, repeats: int) -> dict[str, Any]:
             },
         }
     finally:
-        pieces.env.close()
+        env.close()
 
 
 def _gpu_use(pieces: Pieces) -> dict[str, float]:
