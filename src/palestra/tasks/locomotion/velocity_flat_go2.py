@@ -171,9 +171,10 @@ class PlayEnvCfg(EnvCfg):
 class AgentCfg(PPORunnerCfg):
     """Follows commands at 0.9 of the maximum within minutes on two cores.
 
-    Chosen by measurement: γ = 0.97, whose weights halve every 0.46 s, about a stride, learns in half the steps that
-    γ = 0.99 takes; larger steps of the policy (desired_kl), shorter rollouts and more noise at the start help in this
-    order. With less noise (0.5) it hardly learns to step at all.
+    Chosen by measurement, in steps of each of 4096 environments until the tracking reward is 0.9 of its maximum (seeds
+    1, 2, 3): γ = 0.99 and 24 steps a rollout take 2280, 1704, –; γ = 0.97 takes 1992, 1512, 1560; with a KL target of
+    0.02 1224, 1176, 1392; with 16 steps 976, 880, 944; with more noise at the start 832, 800, 832. With less noise
+    (0.5) and γ = 0.99 it had hardly learned to step after 2880.
     """
 
     experiment_name: str = "velocity_flat_go2"
