@@ -304,6 +304,51 @@ def test_a_step_in_branches_is_the_engines_own_step(integrator: str) -> None:
         assert close.float().mean() > 0.97, name  # contacts are summed in any order, and to land is chaotic
 
 
+@pytest.mark.parametrize("cone", ["pyramidal", "elliptic"])
+def test_the_fused_solver_finds_the_engines_own_solution(cone: str) -> None:
+    """Robots thrown onto the ground: both solvers take a step from the very same states."""
+    world = World(
+        256,
+        sim("cuda:0", cone=cone, iterations=50, ls_iterations=30, nconmax=40, njmax=150),
+        ground=AssetBaseCfg(spawn=GroundPlaneCfg()),
+        robot=UNITREE_GO2_CFG,
+    )
+    engine = world.engine
+    assert isinstance(engine, CudaEngine)
+    fused = engine._newton
+    assert fused is not None
+    start = torch.rand(256, engine.model.nv, generator=torch.Generator().manual_seed(0)).to(engine.device)
+    engine.write("qvel", 4.0 * start - 2.0)
+    contacts = 0
+    for _ in range(20):
+        engine._newton = fused
+        engine._graphs.clear()
+        engine.step(10)
+        state = {name: engine.field(name).clone() for name in ("qpos", "qvel", "qacc_warmstart")}
+        results = []
+        for solver in (fused, None):
+            engine._newton = solver
+            engine._graphs.clear()
+            for name, value in state.items():
+                engine.write(name, value)
+            engine.step(1)
+            results.append((engine.field("qvel").clone(), engine.field("qfrc_constraint").clone()))
+        contacts += int((results[1][1].abs().amax(1) > 1.0).sum())
+        for ours, theirs in zip(*results, strict=True):
+            error = (ours - theirs).abs().amax(1) / (1.0 + theirs.abs().amax(1))
+            assert error.quantile(0.99) < 2e-3 and error.max() < 0.05
+    assert contacts > 1000
+    assert engine.overflow().lines() == []
+
+
+def test_the_unconstrained_acceleration_comes_back_when_somebody_reads_it() -> None:
+    world = World(4, sim("cuda:0"), robot=UNITREE_GO2_CFG)
+    world.run(2)
+    falling = world.engine.field("qacc_smooth")
+    world.run(1)
+    assert falling[:, 2].tolist() == pytest.approx([-9.81] * 4, rel=1e-2)
+
+
 def test_models_whose_stages_need_each_other_are_stepped_in_order() -> None:
     def branches(xml: str, **option: int) -> bool:
         spec = mujoco.MjSpec.from_string(f"<mujoco><worldbody>{BODIES}</worldbody>{xml}</mujoco>")

@@ -17,6 +17,8 @@ from palestra.errors import ConfigError, did_you_mean
 from palestra.physics.base import WRITABLE, Capacity, Columns, Engine, OverflowReport
 from palestra.physics.capacity import probe_capacity
 from palestra.physics.capture import current_warp_stream
+from palestra.physics.newton import why_not
+from palestra.physics.newton_warp import NewtonSolver
 
 if TYPE_CHECKING:
     from palestra.sim import SimulationCfg
@@ -72,6 +74,7 @@ class CudaEngine(Engine):
             )
         self._stream = torch.cuda.Stream(self.device)
         self._branch = wp.Stream(self._wp_device) if can_branch(model) and not self._m.flg_adhesion else None
+        self._newton = self._own_solver(cfg)
         self._graphs: dict[int, wp.Graph] = {}
         self._use_graph = cfg.use_cuda_graph
         self._fields: dict[str, Tensor] = {}
@@ -91,6 +94,17 @@ class CudaEngine(Engine):
         probed = probe_capacity(model)
         return Capacity(cfg.nconmax or probed.contacts, cfg.njmax or probed.constraints)
 
+    def _own_solver(self, cfg: SimulationCfg) -> NewtonSolver | None:
+        """Return the one-kernel solver where it is wanted and can take the place of the engine's."""
+        if self._branch is None or not cfg.fused_solver:
+            return None
+        reason = why_not(self.model, self._d.njmax, bool(self._m.is_sparse))
+        if reason is not None:
+            _LOG.info("constraints are solved by MuJoCo Warp's own kernels: the model cannot be fused, %s", reason)
+            return None
+        self._m.opt.run_qacc_smooth = False  # only a start without constraint rows would use it
+        return NewtonSolver(self.model, self._d)
+
     def field(self, name: str) -> Tensor:
         tensor = self._fields.get(name)
         if tensor is None:
@@ -102,6 +116,9 @@ class CudaEngine(Engine):
             if name in ("xmat", "ximat", "geom_xmat", "site_xmat"):
                 tensor = tensor.view(self.num_envs, -1, 9)  # MuJoCo's flat row-major layout
             self._fields[name] = tensor
+            if name == "qacc_smooth" and self._newton is not None:  # which does without it
+                self._m.opt.run_qacc_smooth = True
+                self._forget_graphs()
             if self.is_derived(name):
                 self._use_derived()
         return tensor
@@ -159,8 +176,7 @@ class CudaEngine(Engine):
             tensor = values.expand(self.num_envs, *values.shape[1:]).clone().contiguous()
             setattr(self._m, name, wp.from_torch(tensor, dtype=shared.dtype))
             self._expanded[name] = tensor
-            self._graphs.clear()  # captured launches hold the old address
-            self.layout += 1
+            self._forget_graphs()  # captured launches hold the old address
         return tensor
 
     def write_model(
@@ -234,9 +250,12 @@ class CudaEngine(Engine):
         """From now on refresh what positions and velocities determine: somebody reads it."""
         if not self._derived_used:
             self._derived_used = True
-            self._graphs.clear()
-            self.layout += 1
+            self._forget_graphs()
             self.refresh()
+
+    def _forget_graphs(self) -> None:
+        self._graphs.clear()
+        self.layout += 1
 
     def _substeps(self, num_substeps: int) -> None:
         flags = self._m.opt.disableflags
@@ -273,7 +292,10 @@ class CudaEngine(Engine):
             d.sensordata.zero_()
             mjw.sensor_pos(m, d)
             mjw.sensor_vel(m, d)
-        mjw.solve(m, d)
+        if self._newton is None:
+            mjw.solve(m, d)
+        else:
+            self._newton.solve(m, d)
         if m.opt.run_rne_postconstraint or (with_sensors and m.sensor_rne_postconstraint):
             mjw.rne_postconstraint(m, d)
         if with_sensors:

@@ -48,6 +48,10 @@ class SimulationCfg:
     """CUDA: stop the solver's iterations once all environments have converged. Where one of thousands always needs all
     ``iterations``, asking costs more than it saves; the result is the same."""
 
+    fused_solver: bool = True
+    """CUDA: solve each environment's constraints from start to end in one kernel, where the model allows it (Newton, at
+    most 31 degrees of freedom); ``False`` takes the engine's own kernels, one after another over all environments."""
+
     nconmax: int | None = None
     """CUDA: contacts allocated per environment; ``None`` probes."""
 
