@@ -173,6 +173,7 @@ class Timer:
     def __init__(self, pieces: Pieces, repeats: int) -> None:
         self.device, self.repeats = pieces.env.device, repeats
         self._generators, self._records = [pieces.ppo.generator], pieces.env.capture != "off"
+        self._rows = pieces.env.num_envs if pieces.env.fuse_operations else None
 
     def milliseconds(self, call: Call, before: Call = lambda: None, calls: int | None = None) -> float:
         """Return the median time of a call (ms); arguments as for ``samples``."""
@@ -194,7 +195,7 @@ class Timer:
             return call
         from palestra.physics.capture import CapturedCall
 
-        captured = CapturedCall(call, self.device, what, self._generators, warm_up=1)
+        captured = CapturedCall(call, self.device, what, self._generators, warm_up=1, rows=self._rows)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The CUDA Graph is empty")  # a task without sensors, say
             for _ in range(3):

@@ -51,6 +51,7 @@ class BaseEnv:
         self.seed_value = 0 if cfg.seed is None else int(cfg.seed)
         self._seed_torch()
         self.capture: str = "off" if cfg.check_terms else cfg.capture
+        self.fuse_operations = cfg.fuse_operations
         self.check_terms = cfg.check_terms
         self.scene = InteractiveScene(cfg.scene, cfg.sim)
         self._setup_scene()
@@ -291,6 +292,7 @@ class RLEnv(BaseEnv, gymnasium.Env):  # pyright: ignore[reportIncompatibleMethod
             self.device,
             "the environment's step",
             key=self.capture_key,
+            rows=self.num_envs if self.fuse_operations else None,
         )
 
     def capture_key(self) -> tuple[object, ...]:

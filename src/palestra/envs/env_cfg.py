@@ -72,6 +72,10 @@ class BaseEnvCfg:
     capture: Literal["auto", "off"] = "auto"
     """On a GPU, ``"auto"`` records a step as one CUDA graph; ``"off"`` launches each operation from Python."""
 
+    fuse_operations: bool = True
+    """In a recorded step, fuse operations that work on each environment's row by itself into a few kernels
+    (:mod:`palestra.utils.row_fusion`)."""
+
     check_terms: bool = False
     """Whether every term's value is checked for NaN and infinity, which names the culprit and costs a sync."""
 

@@ -14,6 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from palestra.utils.row_fusion import fusing
+
+MOST_FUSED = 4
+"""Numbers of a row that are drawn among fused operations; more are drawn by threads of their own."""
+
 _MASK = 0xFFFFFFFF
 _PHASES = {
     name: number << 16
@@ -72,10 +77,14 @@ class RandomStream:
 
     def uniform(self, low: float | Tensor, high: float | Tensor, shape: tuple[int, ...] = ()) -> Tensor:
         """Uniform in ``[low, high)``; the limits are numbers or broadcast against ``(num_envs, *shape)``."""
-        if self._kernels is not None:
+        if self._by_kernel(shape):
             return self._uniform_by_kernel(low, high, shape)
         unit = (self.bits(shape) >> 8).to(torch.float32).mul_(2.0**-24)
         return unit * (high - low) + low
+
+    def _by_kernel(self, shape: tuple[int, ...]) -> bool:
+        """Whether a kernel of our own draws; few numbers a row cost nothing among operations that are fused."""
+        return self._kernels is not None and not (fusing() and math.prod(shape) <= MOST_FUSED)
 
     def _uniform_by_kernel(self, low: float | Tensor, high: float | Tensor, shape: tuple[int, ...]) -> Tensor:
         self._call += 1
@@ -90,7 +99,7 @@ class RandomStream:
 
     def normal(self, mean: float | Tensor = 0.0, std: float | Tensor = 1.0, shape: tuple[int, ...] = ()) -> Tensor:
         """Gaussian, by the Box–Muller transform."""
-        if self._kernels is not None:
+        if self._by_kernel(shape):
             self._call += 2
             numbers = not (isinstance(mean, Tensor) or isinstance(std, Tensor))
             moments = (float(mean), float(std)) if numbers else (0.0, 1.0)

@@ -10,6 +10,9 @@ import warp as wp
 from torch import Tensor
 
 from palestra.physics.capture import launch
+from palestra.utils.row_fusion import unrelated
+
+wp.set_module_options({"fuse_fp": False})  # the very numbers that PyTorch's operations give
 
 
 @wp.func
@@ -92,5 +95,6 @@ def _draw(
 ) -> Tensor:
     out = env_key.new_empty((len(env_key), columns), dtype=torch.float32)
     if columns:
-        launch(kernel, tuple(out.shape), env_key.device, env_key, step, call & 0xFFFFFFFF, a, b, out)
+        with unrelated():  # it reads the stream's own state and writes a new tensor
+            launch(kernel, tuple(out.shape), env_key.device, env_key, step, call & 0xFFFFFFFF, a, b, out)
     return out

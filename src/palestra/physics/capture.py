@@ -15,7 +15,7 @@ import site
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
@@ -23,7 +23,9 @@ import torch
 from torch import Tensor
 
 from palestra.errors import PalestraError
+from palestra.utils import row_fusion
 from palestra.utils.lazy import forget_computed
+from palestra.utils.row_fusion import RowFusion, flush
 
 
 class CaptureError(PalestraError):
@@ -43,6 +45,8 @@ class CapturedCall:
         generators: random generators that it draws from, besides the device's default one.
         key: what the recording depends on besides tensors' contents; another value records anew.
         warm_up: number of eager calls.
+        rows: number of environments, if operations on their rows are to be fused
+            (:mod:`palestra.utils.row_fusion`); None leaves all operations as they are.
 
     Raises:
         CaptureError: by a call, if the work waits for the GPU; names the line, and the term where there is one.
@@ -56,9 +60,12 @@ class CapturedCall:
         generators: Iterable[torch.Generator] = (),
         key: Callable[[], object] = lambda: None,
         warm_up: int = 2,
+        rows: int | None = None,
     ) -> None:
         self.function, self.device, self.what = function, device, what
         self._generators, self._key, self._warm_up = list(generators), key, warm_up
+        self._rows = rows
+        self._runner: Any = None
         self._stream = torch.cuda.Stream(device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._warp_graph: object = None
@@ -114,13 +121,25 @@ class CapturedCall:
             ):
                 wp.capture_begin(stream=stream, external=True)
                 try:
-                    self.function()
+                    with self._fusion():
+                        self.function()
                 finally:
                     self._warp_graph = wp.capture_end(stream=stream)  # must live as long as the graph
         except RuntimeError as error:
             raise CaptureError(f"{self.what} cannot be captured: {_culprit(error)}: {error}") from error
         forget_computed()
+        if self._runner is not None:
+            self._runner.upload()
         self._graph, self._recorded_key = graph, key
+
+    def _fusion(self) -> AbstractContextManager[object]:
+        """Return what fuses operations on rows while it is active."""
+        if self._rows is None:
+            return nullcontext()
+        from palestra.utils.row_fusion_warp import ProgramRunner
+
+        self._runner = ProgramRunner(self.device)
+        return _fusing(RowFusion(self._rows, self.device, self._runner))
 
 
 def current_warp_stream(device: torch.device) -> Any:
@@ -128,7 +147,13 @@ def current_warp_stream(device: torch.device) -> Any:
     return warp_stream(torch.cuda.current_stream(device)) if device.type == "cuda" else None
 
 
-def launch(kernel: Any, threads: int | tuple[int, ...], device: torch.device, *arguments: Tensor | float) -> None:
+def launch(
+    kernel: Any,
+    threads: int | tuple[int, ...],
+    device: torch.device,
+    *arguments: Tensor | float,
+    block_dim: int = 256,
+) -> None:
     """Run a Warp kernel on torch's current stream.
 
     Args:
@@ -136,15 +161,18 @@ def launch(kernel: Any, threads: int | tuple[int, ...], device: torch.device, *a
         threads: number of threads, or one for each dimension.
         device: where the tensors are.
         arguments: the kernel's; tensors become arrays with their strides, 0-dim ones arrays of one number.
+        block_dim: threads of a block.
     """
     import warp as wp
 
+    flush()
     wp.init()  # does nothing if an engine did
     arrays = [
         wp.from_torch(x.detach().reshape(1) if x.dim() == 0 else x.detach()) if isinstance(x, Tensor) else x
         for x in arguments
     ]
-    wp.launch(kernel, threads, arrays, device=wp.device_from_torch(device), stream=current_warp_stream(device))
+    stream = current_warp_stream(device)
+    wp.launch(kernel, threads, arrays, device=wp.device_from_torch(device), stream=stream, block_dim=block_dim)
 
 
 def warp_stream(stream: torch.cuda.Stream) -> Any:
@@ -159,6 +187,31 @@ def warp_stream(stream: torch.cuda.Stream) -> Any:
 
 
 _WARP_STREAMS: dict[tuple[int, int], Any] = {}
+
+
+@contextmanager
+def _fusing(fusion: RowFusion) -> Iterator[None]:
+    """Let ``fusion`` put operations off, but for what a kernel of Warp may read."""
+    import warp as wp
+
+    names = ("launch", "launch_tiled", "copy")
+    before = {name: getattr(wp, name) for name in names}
+    try:
+        for name, function in before.items():
+            setattr(wp, name, _after_flush(function))
+        with fusion:
+            yield
+    finally:
+        for name, function in before.items():
+            setattr(wp, name, function)
+
+
+def _after_flush(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        flush()
+        return function(*args, **kwargs)
+
+    return call
 
 
 @contextmanager
@@ -198,6 +251,8 @@ def _culprit(error: BaseException) -> str:
         if isinstance(label, str):
             term = f"{label}, "
         file = frame.f_code.co_filename
+        if file == row_fusion.__file__:
+            continue
         if file.startswith(own) or not file.startswith(_INSTALLED):
             code = linecache.getline(file, number).strip()
             line = f"`{code}` ({file}:{number})"

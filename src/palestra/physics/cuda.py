@@ -19,6 +19,7 @@ from palestra.physics.capacity import probe_capacity
 from palestra.physics.capture import current_warp_stream
 from palestra.physics.newton import why_not
 from palestra.physics.newton_warp import NewtonSolver
+from palestra.utils.row_fusion import flush
 
 if TYPE_CHECKING:
     from palestra.sim import SimulationCfg
@@ -199,6 +200,7 @@ class CudaEngine(Engine):
     ) -> Tensor:
         self._use_derived()
         num_rays = origins.shape[1]
+        origins, directions = origins.contiguous(), directions.contiguous()
         with self._scope():
             if num_rays not in self._ray_buffers:
                 shape = (self.num_envs, num_rays)
@@ -211,8 +213,8 @@ class CudaEngine(Engine):
             mjw.rays(
                 self._m,
                 self._d,
-                wp.from_torch(origins.contiguous(), dtype=wp.vec3),
-                wp.from_torch(directions.contiguous(), dtype=wp.vec3),
+                wp.from_torch(origins, dtype=wp.vec3),
+                wp.from_torch(directions, dtype=wp.vec3),
                 wp.spatial_vector(-1, -1, -1, -1, -1, -1),
                 include_static,
                 wp.full(num_rays, exclude_body, dtype=int),
@@ -330,6 +332,7 @@ class CudaEngine(Engine):
         return current_warp_stream(self.device)
 
     def _scope(self) -> wp.ScopedStream:
+        flush()
         return wp.ScopedStream(self._warp_stream(), sync_enter=False)
 
 

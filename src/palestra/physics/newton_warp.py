@@ -23,7 +23,9 @@ _Friction = wp.types.vector(length=5, dtype=wp.float32)
 
 _POINTERS = """
 #if defined(__CUDA_ARCH__)
-    auto of_world = [&](auto& array) { return &array.data[0] + (long long)world * (array.strides[0] / sizeof(*array.data)); };
+    auto of_world = [&](auto& array) {
+        return &array.data[0] + (long long)world * (array.strides[0] / sizeof(*array.data));
+    };
     const int ne = all_ne.data[world], nf = all_nf.data[world], nefc = all_nefc.data[world], nacon = all_nacon.data[0];
     const float tolerance = all_tolerance.data[world % all_tolerance.shape[0]];
     const float ls_tolerance = all_ls_tolerance.data[world % all_ls_tolerance.shape[0]];
@@ -54,7 +56,7 @@ _POINTERS = """
 
 
 class NewtonSolver:
-    """Takes the place of ``mujoco_warp.solve`` for models that :func:`palestra.physics.newton.why_not` has nothing against.
+    """Takes the place of ``mujoco_warp.solve`` where :func:`palestra.physics.newton.why_not` has nothing against it.
 
     Args:
         model: the model.

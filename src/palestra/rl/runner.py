@@ -143,7 +143,8 @@ class OnPolicyRunner:
         if getattr(self.env, "capture", "off") == "off" or torch.device(self.env.device) != self.device:
             return collect, update
         key = getattr(self.env, "capture_key", lambda: None)
-        return CapturedCall(collect, self.device, "the rollout", [ppo.generator], key, warm_up=1), update
+        rows = self.env.num_envs if getattr(self.env, "fuse_operations", False) else None
+        return CapturedCall(collect, self.device, "the rollout", [ppo.generator], key, warm_up=1, rows=rows), update
 
     def _iterate(self) -> dict[str, float | int]:
         """Collect a rollout, learn from it, and return the numbers to log."""
