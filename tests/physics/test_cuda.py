@@ -273,6 +273,30 @@ def test_host_data_shows_one_world(gpu_arms: World) -> None:
     assert data.xpos[-1].tolist() == pytest.approx(gpu_arms.engine.field("xpos")[2, -1].tolist(), abs=1e-5)
 
 
+def test_a_step_in_branches_holds_equalities() -> None:
+    """A gripper whose fingers mirror each other, and a body that hangs on another one, against the CPU."""
+    ends = {}
+    text = (
+        '<mujoco><worldbody><body name="a" pos="0 0 1"><joint name="u" axis="0 1 0" damping=".1"/>'
+        '<geom size=".05" pos=".2 0 0"/><body pos=".2 0 0"><joint name="v" axis="0 1 0" damping=".1"/>'
+        '<geom size=".05" pos=".2 0 0"/></body></body><body name="c" pos=".4 0 1.2"><freejoint/><geom size=".03"/></body>'
+        '</worldbody><equality><joint joint1="u" joint2="v" polycoef="0 -1 0 0 0"/>'
+        '<connect body1="c" body2="a" anchor="0 0 -.1"/></equality></mujoco>'
+    )
+    spec = mujoco.MjSpec.from_string(text)
+    for device in DEVICES:
+        settings = sim(device)
+        settings.apply_to(spec)
+        engine = make_engine(spec.compile(), NUM_ENVS, settings)
+        if device != "cpu":
+            assert isinstance(engine, CudaEngine) and engine._newton is not None
+        for _ in range(12):
+            engine.step(4)
+        ends[device] = engine.field("qpos").cpu()
+    assert ends["cpu"].abs().max() > 0.1
+    torch.testing.assert_close(ends["cuda:0"], ends["cpu"], atol=5e-3, rtol=0)
+
+
 @pytest.mark.parametrize("integrator", ["implicitfast", "implicit", "euler"])
 def test_a_step_in_branches_is_the_engines_own_step(integrator: str) -> None:
     """Robots that fall on their feet, with contact sensors, against the engine's own order of the stages."""
@@ -358,7 +382,7 @@ def test_models_whose_stages_need_each_other_are_stepped_in_order() -> None:
 
     assert branches("") and branches('<actuator><motor joint="j"/></actuator>')
     assert not branches('<actuator><adhesion body="b" ctrlrange="0 1"/></actuator>')
-    assert not branches('<equality><weld body1="b"/></equality>')
+    assert branches('<equality><weld body1="b"/></equality>')
     assert not branches('<tendon><fixed><joint joint="j" coef="1"/></fixed></tendon>')
     assert not branches("", integrator=int(mujoco.mjtIntegrator.mjINT_RK4))
     assert not branches("", enableflags=int(mujoco.mjtEnableBit.mjENBL_ENERGY))

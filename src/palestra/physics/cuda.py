@@ -347,7 +347,7 @@ def can_branch(model: mujoco.MjModel) -> bool:
     flags = int(mujoco.mjtEnableBit.mjENBL_SLEEP) | int(mujoco.mjtEnableBit.mjENBL_ENERGY)
     return (
         model.opt.integrator in integrators
-        and not (model.neq or model.ntendon or model.nflex or of_bodies)
+        and not (model.ntendon or model.nflex or of_bodies)
         and not model.opt.enableflags & flags
     )
 

@@ -45,8 +45,8 @@ class SimulationCfg:
     """Ratio of frictional to normal constraint impedance (elliptic cones)."""
 
     solver_early_exit: bool = True
-    """CUDA: stop the solver's iterations once all environments have converged. Where one of thousands always needs all
-    ``iterations``, asking costs more than it saves; the result is the same."""
+    """CUDA, without ``fused_solver``: stop the solver's iterations once all environments have converged. Where one of
+    thousands always needs all ``iterations``, asking costs more than it saves; the result is the same."""
 
     fused_solver: bool = True
     """CUDA: solve each environment's constraints from start to end in one kernel, where the model allows it (Newton, at

@@ -138,10 +138,9 @@ class EventsCfg:
 class EnvCfg(ManagerBasedRLEnvCfg):
     """20 s episodes at 50 Hz."""
 
-    # 5 × 8 solver iterations instead of 10 × 20 change a noisy step by 0.14 % (4 × 6: 3 %); on a GPU, where all
-    # environments wait for the slowest, training is a tenth faster. One of thousands always needs all five, so that
-    # not asking whether all are done saves another 4 % of the physics.
-    sim: SimulationCfg = SimulationCfg(dt=0.005, iterations=5, ls_iterations=8, solver_early_exit=False)
+    # 5 × 8 solver iterations instead of 10 × 20 change a noisy step by 0.14 % (4 × 6: 3 %). Elliptic cones would cost a
+    # GPU 12 % more physics; further iterations 2 %, see docs/performance.md.
+    sim: SimulationCfg = SimulationCfg(dt=0.005, iterations=5, ls_iterations=8)
     decimation: int = 4
     episode_length_s: float = 20.0
     scene: SceneCfg = SceneCfg(num_envs=1024)
