@@ -17,8 +17,8 @@ from palestra.cli.run_folder import CONFIG_FILE, Run, check_folder_name, create_
 from palestra.errors import ConfigError, PalestraError
 
 if TYPE_CHECKING:
+    from palestra.integrations.trainer import Trainer
     from palestra.rl.distributed import World
-    from palestra.rl.runner import OnPolicyRunner
 
 LAST_SECONDS = 8.0
 """Length of the video at the end of a run (s)."""
@@ -98,11 +98,11 @@ def _train(
 ) -> tuple[Path, Signals | None]:
     """Build everything and train; return the run folder, and the signal on which it ended early."""
     from palestra.config.registry import make
-    from palestra.rl.runner import OnPolicyRunner
+    from palestra.integrations import make_trainer
 
     env = make(configs.task, cfg=configs.env)
     try:
-        runner = OnPolicyRunner(env, configs.agent, task=configs.task, world=world)
+        runner = make_trainer(configs.library, env, configs.agent, configs.task, world)
         if continued is not None:
             runner.load(continued.checkpoint(args.checkpoint or configs.agent.load_checkpoint))
             _check_iterations_left(runner, continued)
@@ -135,7 +135,8 @@ def _what_to_train(args: argparse.Namespace) -> tuple[Run | None, Configs]:
     configs = task_configs(task, args)
     if args.resume is None and not configs.agent.resume:
         return None, configs
-    continued = latest_run(configs.agent.experiment_name, configs.task, configs.agent.load_run)
+    agent = configs.agent
+    continued = latest_run(agent.experiment_name, configs.task, agent.load_run, args.library)
     return continued, _configs_to_continue(continued, args)
 
 
@@ -145,7 +146,7 @@ def _configs_to_continue(continued: Run, args: argparse.Namespace) -> Configs:
     return task_configs(continued.task, args, continued)
 
 
-def _check_iterations_left(runner: OnPolicyRunner, continued: Run) -> None:
+def _check_iterations_left(runner: Trainer, continued: Run) -> None:
     done, wanted = runner.current_learning_iteration, runner.cfg.max_iterations
     if done >= wanted:
         raise ConfigError(
@@ -157,9 +158,7 @@ def _new_folder(configs: Configs) -> Path:
     return create_run_folder(configs.agent.experiment_name, configs.agent.run_name)
 
 
-def _learn(
-    runner: OnPolicyRunner, folder: Path, configs: Configs, args: argparse.Namespace, continued: Run | None
-) -> None:
+def _learn(runner: Trainer, folder: Path, configs: Configs, args: argparse.Namespace, continued: Run | None) -> None:
     """Train into the folder; a new folder goes away again if not one iteration worked."""
     first = runner.current_learning_iteration
     runner.run_dir = folder
@@ -192,7 +191,7 @@ def _write_config(folder: Path, configs: Configs, args: argparse.Namespace, cont
         folder / CONFIG_FILE,
         {
             "task": configs.task,
-            "library": args.library,
+            "library": configs.library,
             **records,
             "versions": {**versions(), "palestra": __version__},
             "env": configs.env,

@@ -1,16 +1,20 @@
 """The shipped tasks. Registration only names modules; a task is imported when it is used."""
 
 from palestra.config.registry import register
+from palestra.integrations import OTHERS
 
 
 def _task(id: str, module: str, description: str, entry_point: str | None = None) -> None:
     path = f"palestra.tasks.{module}"
+    family = path.rpartition(".")[0]
+    agent = id.removesuffix("-Direct").replace("-", "") + "AgentCfg"
+    agents = {library: f"{family}.agents.{library}:{agent}" for library in OTHERS}
     kwargs = {} if entry_point is None else {"entry_point": f"{path}:{entry_point}"}
     register(
         id,
         env_cfg=f"{path}:EnvCfg",
         play_env_cfg=f"{path}:PlayEnvCfg",
-        agent_cfgs={"palestra": f"{path}:AgentCfg"},
+        agent_cfgs={"palestra": f"{path}:AgentCfg", **agents},
         description=description,
         **kwargs,
     )
