@@ -64,11 +64,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def film(task: str, run: Run, checkpoint: Path, path: Path, seconds: float) -> Path:
+def film(task: str, run: Run, checkpoint: Path, path: Path, seconds: float, threads: int | None = None) -> Path:
     """Film a run's policy in its task's ``-Play`` variant on the CPU, and return ``path``."""
     from palestra.view.video import record_video
 
-    args = argparse.Namespace(library=None, config=None, overrides=[], check=False, seed=None, num_envs=1)
+    flags = {"library": None, "config": None, "overrides": [], "check": False, "seed": None}
+    args = argparse.Namespace(**flags, num_envs=1, threads=threads)
     configs = play_configs(task, args, run)
     env, policy = build(configs, checkpoint)
     try:

@@ -35,7 +35,7 @@ def add_arguments(parser: CommandParser) -> None:
         "--max_iterations", type=whole_number("--max_iterations", 1), metavar="N", help="iterations of the whole run"
     )
     parser.add_argument("--run_name", metavar="NAME", help="word appended to the run folder's name")
-    parser.add_argument("--logger", metavar="NAME", help="tensorboard or none; metrics.csv is always written")
+    parser.add_argument("--logger", metavar="NAME", help="tensorboard, wandb or none; metrics.csv is always written")
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -50,6 +50,12 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument("--video", dest="video", action="store_true", default=None, help="end with a video (default)")
     parser.add_argument("--no_video", dest="video", action="store_false", default=None, help="end without a video")
+    parser.add_argument(
+        "--video_interval",
+        type=whole_number("--video_interval", 1),
+        metavar="N",
+        help="film the policy every N iterations while training goes on",
+    )
     text = "train with the processes that torchrun starts, which is done without the flag too; see docs/gpu.md"
     parser.add_argument("--distributed", action="store_true", help=text)
     parser.add_argument("--headless", action="store_true", help="accepted; training never opens a window")
@@ -59,8 +65,9 @@ def run(args: argparse.Namespace) -> int:
     """Train; the run folder appears only once everything is built."""
     continued, configs = _what_to_train(args)
     check_folder_name("run_name", configs.agent.run_name)
-    if args.video and _why_no_video() is not None:
-        raise PalestraError(f"--video: {_why_no_video()}")
+    for flag in ("video", "video_interval"):
+        if getattr(args, flag) and _why_no_video() is not None:
+            raise PalestraError(f"--{flag}: {_why_no_video()}")
 
     from palestra.rl.distributed import COMMAND, connected, world_from_environment
 
@@ -164,6 +171,11 @@ def _learn(runner: Trainer, folder: Path, configs: Configs, args: argparse.Names
     runner.run_dir = folder
     try:
         _write_config(folder, configs, args, continued)
+        if args.video_interval is not None:
+            from palestra.cli.training_videos import TrainingVideos
+
+            show = runner.console.message
+            runner.observer = TrainingVideos(folder, configs.task, args.video_interval, LAST_SECONDS, show)
         where = f"{runner.env.num_envs} environments on {runner.env.device}"
         if runner.world.size > 1:
             where = f"{runner.world.size} processes of {where.replace('cuda:0', 'a GPU each')}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from signal import Signals
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 
@@ -18,7 +19,8 @@ from palestra.rl.checkpoint import check_compatible, load_checkpoint, save_check
 from palestra.rl.console import TrainingConsole
 from palestra.rl.distributed import ALONE, World
 from palestra.rl.interrupt import InterruptGuard
-from palestra.rl.logger import RunLogger
+from palestra.rl.logger import WANDB_PROJECT, RunLogger, check_logger
+from palestra.rl.observer import TrainingObserver
 from palestra.rl.runner import HEALTH_INTERVAL
 
 
@@ -28,6 +30,8 @@ class Trainer(Protocol):
     env: Any
     cfg: Any
     world: World
+    console: TrainingConsole
+    observer: TrainingObserver | None
     run_dir: Path | None
     current_learning_iteration: int
     stop_signal: Signals | None
@@ -67,8 +71,12 @@ class LibraryRunnerCfg:
     run_name: str = ""
     """Word appended to the run's folder name."""
 
-    logger: str = "tensorboard"
-    """Where curves go beside ``metrics.csv``, which is always written."""
+    logger: Literal["tensorboard", "wandb", "none"] = "tensorboard"
+    """Where curves go beside ``metrics.csv``, which is always written; ``wandb`` (Weights & Biases) writes
+    TensorBoard's files too."""
+
+    wandb_project: str = WANDB_PROJECT
+    """Project of a run at Weights & Biases."""
 
     resume: bool = False
     """Whether to continue an earlier run of the experiment."""
@@ -90,6 +98,7 @@ class LibraryRunnerCfg:
         for name in ("max_iterations", "save_interval"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        check_logger(self.logger)
 
 
 class StopTrainingError(Exception):
@@ -120,6 +129,7 @@ class LibraryTrainer(ABC):
         self.run_dir: Path | None = None
         self.device = torch.device(cfg.device or env.device)
         self.console = console if console is not None else TrainingConsole(title=task)
+        self.observer: TrainingObserver | None = None
         self.current_learning_iteration = 0
         self.env_steps = 0
         """Environment steps taken, summed over the environments."""
@@ -171,15 +181,16 @@ class LibraryTrainer(ABC):
         """
         first = self.current_learning_iteration
         self._last_iteration = self.cfg.max_iterations if num_iterations is None else first + num_iterations
-        self._logger = RunLogger(self.run_dir, self.cfg.logger, first)
+        self._logger = RunLogger(self.run_dir, self.cfg.logger, first, self.cfg.wandb_project)
         self.stop_signal = None
         with InterruptGuard() as self._interrupt:
             self.console.start(first, self._last_iteration)
             self._iteration_began = self._health_at = time.perf_counter()
             try:
-                self.train(self._last_iteration - first)
-            except StopTrainingError:
-                pass
+                with contextlib.suppress(StopTrainingError):
+                    self.train(self._last_iteration - first)
+                if self.observer is not None:
+                    self.observer.training_ended(self._logger, lambda: self._interrupt.signal is not None)
             finally:
                 self.console.stop()
                 self._logger.close()
@@ -230,6 +241,8 @@ class LibraryTrainer(ABC):
             self._report_health()
         if self.current_learning_iteration % self.cfg.save_interval == 0:
             self._save_in_run()
+        if self.observer is not None:
+            self.observer.iteration_done(self.current_learning_iteration, self._save_in_run, self._logger)
         if self._interrupt.signal is not None or self.current_learning_iteration >= self._last_iteration:
             raise StopTrainingError
 
@@ -273,13 +286,18 @@ class LibraryTrainer(ABC):
             raise ConfigError("this trainer has no run folder, so it keeps no checkpoints")
         return self.run_dir / "nn" / ("last.pth" if name == "last" else f"model_{name}.pth")
 
-    def release(self) -> None:
+    def release(self) -> None:  # noqa: B027 - few have anything to free
         """Nothing is recorded here; the environment frees its own recording."""
 
-    def _save_in_run(self) -> None:
-        if self.run_dir is not None and self._saved_at != self.current_learning_iteration:
+    def _save_in_run(self) -> Path | None:
+        """Save if it has not been done yet; return the checkpoint, or None without a run folder."""
+        if self.run_dir is None:
+            return None
+        path = self.checkpoint_path(self.current_learning_iteration)
+        if self._saved_at != self.current_learning_iteration:
             self._saved_at = self.current_learning_iteration
-            save_checkpoint([self.checkpoint_path(self._saved_at), self.checkpoint_path("last")], self._content())
+            save_checkpoint([path, self.checkpoint_path("last")], self._content())
+        return path
 
     def _content(self) -> dict[str, Any]:
         return {

@@ -18,6 +18,7 @@ from palestra.rl.distributed import ALONE, World
 from palestra.rl.environment import Environment, Observations
 from palestra.rl.interrupt import InterruptGuard
 from palestra.rl.logger import RunLogger
+from palestra.rl.observer import TrainingObserver
 from palestra.rl.policy import InferencePolicy
 from palestra.rl.ppo import PPO, STATE_PARTS
 from palestra.rl.stopwatch import Stopwatch
@@ -77,6 +78,8 @@ class OnPolicyRunner:
         """The signal on which the last ``learn`` left early, if one came."""
         self.last_metrics: dict[str, float | int] = {}
         """Numbers of the last iteration, as logged."""
+        self.observer: TrainingObserver | None = None
+        """Who is told of each iteration."""
         self._stopwatch = Stopwatch(self.device)
         self._collect, self._update = self._work()
         self._started = False
@@ -97,7 +100,7 @@ class OnPolicyRunner:
         last = self.cfg.max_iterations if num_iterations is None else first + num_iterations
         self.ppo.share()
         self._begin_episodes()
-        logger = RunLogger(self.run_dir, self.cfg.logger, first)
+        logger = RunLogger(self.run_dir, self.cfg.logger, first, self.cfg.wandb_project)
         health_at = time.monotonic()
         self.stop_signal = None
         with InterruptGuard() as interrupt:
@@ -112,9 +115,13 @@ class OnPolicyRunner:
                         self._report_health()
                     if self.current_learning_iteration % self.cfg.save_interval == 0:
                         self._save_in_run()
+                    if self.observer is not None:
+                        self.observer.iteration_done(self.current_learning_iteration, self._save_in_run, logger)
                 self._report_health()
                 if self.current_learning_iteration > first:
                     self._save_in_run()
+                if self.observer is not None:
+                    self.observer.training_ended(logger, lambda: interrupt.signal is not None)
             finally:
                 self.console.stop()
                 logger.close()
@@ -219,11 +226,15 @@ class OnPolicyRunner:
         """Write a checkpoint to ``path``."""
         save_checkpoint(Path(path), self._content())
 
-    def _save_in_run(self) -> None:
-        if self.run_dir is not None and self._saved_at != self.current_learning_iteration:
+    def _save_in_run(self) -> Path | None:
+        """Save if it has not been done yet; return the checkpoint, or None without a run folder."""
+        if self.run_dir is None:
+            return None
+        path = self.checkpoint_path(self.current_learning_iteration)
+        if self._saved_at != self.current_learning_iteration:
             self._saved_at = self.current_learning_iteration
-            paths = [self.checkpoint_path(self.current_learning_iteration), self.checkpoint_path("last")]
-            save_checkpoint(paths, self._content())
+            save_checkpoint([path, self.checkpoint_path("last")], self._content())
+        return path
 
     def _content(self) -> dict[str, Any]:
         return {

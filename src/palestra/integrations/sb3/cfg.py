@@ -100,7 +100,7 @@ class Sb3PPOCfg(LibraryRunnerCfg):
     """A run with PPO of Stable-Baselines3; a schedule is a number or ``lin_3e-4``, which falls linearly to zero."""
 
     n_timesteps: int | None = None
-    """Environment steps of the whole run, summed over the environments, for ``max_iterations``; None: that one counts."""
+    """Environment steps of the whole run, summed over the environments; None: ``max_iterations`` counts."""
 
     init_at_random_ep_len: bool = True
     """Start the episodes of a fresh run at random ages, so that they do not all end in the same step."""
