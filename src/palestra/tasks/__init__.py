@@ -30,7 +30,7 @@ _task(
     "Cartpole-NoVelocity",
     "classic.cartpole_no_velocity",
     "balance without seeing velocities, which takes memory",
-    libraries=("rsl_rl",),  # those with a CartpoleNoVelocityAgentCfg
+    libraries=("rsl_rl", "skrl", "rl_games"),  # those with a CartpoleNoVelocityAgentCfg
 )
 _task("Ant", "classic.ant", "run forward on four legs")
 _task("Reach-Franka", "manipulation.reach_franka", "bring the gripper to random points by joint velocities")

@@ -42,9 +42,9 @@ class PPO(_PPO):
 class PPO_RNN(_PPO_RNN):  # noqa: N801 - skrl's name
     """skrl's PPO for recurrent models, on environments that reset themselves.
 
-    Beyond the last observation, it mends three things of skrl 2.1: the memory gets the policy's state from before a step
-    and not from after it; a time-out ends an episode for the advantages; and it is bootstrapped with the value of the
-    last observation, which the value's recurrent state has seen lead there.
+    Three things differ from skrl 2.1's: the memory gets the policy's state from before a step, not from after it; a
+    time-out ends an episode in the advantages, too; and what would have come after it is V of the true last
+    observation with the recurrent state that led there, not V of the one before.
     """
 
     after_update: Callable[[int], None] | None = None
@@ -102,7 +102,7 @@ class PPO_RNN(_PPO_RNN):  # noqa: N801 - skrl's name
             "rnn": memory,
         }
         with torch.autocast(device_type=self._device_type, enabled=self.cfg.mixed_precision):
-            return self.value.act(inputs, role="value")
+            return self.models["value"].act(inputs, role="value")
 
 
 def with_true_next(transition: dict[str, Any]) -> dict[str, Any]:

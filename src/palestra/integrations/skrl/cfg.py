@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from palestra.config.configclass import configclass
+from palestra.config.plain import plain_value
 from palestra.errors import ConfigError, did_you_mean
 from palestra.integrations.skrl.expressions import (
     check_activations,
@@ -123,7 +124,7 @@ class ModelCfg:
 
     def native(self) -> dict[str, Any]:
         """Return the model as skrl's runner takes it."""
-        native: dict[str, Any] = {name: value for name, value in self.to_dict().items() if name != "class_name"}
+        native: dict[str, Any] = {name: value for name, value in plain_value(self).items() if name != "class_name"}
         if self.rnn is None:
             del native["rnn"]
         return {"class": self.class_name, **native}
@@ -423,7 +424,7 @@ class SkrlRunnerCfg(LibraryRunnerCfg):
 
     def native(self) -> dict[str, Any]:
         """Return the dictionary that skrl's ``Runner`` takes."""
-        agent, memory, trainer = self.agent.to_dict(), self.memory.to_dict(), self.trainer.to_dict()
+        agent, memory, trainer = (plain_value(part) for part in (self.agent, self.memory, self.trainer))
         experiment = {**agent["experiment"], "write_interval": 0, "checkpoint_interval": 0}
         models = {name: getattr(self.models, name).native() for name in ("policy", "value")}
         for model in models.values():

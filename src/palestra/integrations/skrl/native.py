@@ -96,8 +96,7 @@ def _rename_version_1(agent: dict[str, Any]) -> None:
         agent["value_clip"] = 0.0
     for part in ("", "_kwargs"):
         if f"state_preprocessor{part}" in agent and f"observation_preprocessor{part}" not in agent:
-            if part == "" or "observation_preprocessor" in agent:
-                agent[f"observation_preprocessor{part}"] = agent.pop(f"state_preprocessor{part}")
+            agent[f"observation_preprocessor{part}"] = agent.pop(f"state_preprocessor{part}")
         if f"shared_state_preprocessor{part}" in agent:
             agent[f"state_preprocessor{part}"] = agent.pop(f"shared_state_preprocessor{part}")
 

@@ -39,7 +39,9 @@ class Recurrent(Model):
         count = 2 if self._settings["type"] == "lstm" else 1
         return {"rnn": {"sequence_length": self._settings["sequence_length"], "sizes": [shape] * count}}
 
-    def compute(self, inputs: dict[str, Any], role: str = "") -> tuple[Tensor, dict[str, Any]]:
+    def compute(  # pyright: ignore[reportIncompatibleMethodOverride]  (as skrl calls it)
+        self, inputs: dict[str, Any], role: str = ""
+    ) -> tuple[Tensor, dict[str, Any]]:
         """Return the network's output, and with it the state after the inputs as ``rnn``.
 
         In an update the inputs are sequences, one after the other, with the state before each of their rows; when
@@ -51,7 +53,7 @@ class Recurrent(Model):
         else:
             features, after = self._run(x.unsqueeze(1), inputs.get("rnn") or self.blank(x.shape[0], x))
             features = features.squeeze(1)
-        output, others = self.network.compute({**inputs, self._key: features}, role)
+        output, others = self.network.compute({**inputs, self._key: features}, role=role)
         return output, {**others, "rnn": after}
 
     def blank(self, rows: int, like: Tensor) -> list[Tensor]:

@@ -17,7 +17,10 @@ from palestra.errors import ConfigError
 from palestra.integrations.skrl.agents import PPO, PPO_RNN
 from palestra.integrations.skrl.recurrent import RecurrentDeterministic, RecurrentGaussian, behind
 
-MISTAKES = (ValueError, TypeError, KeyError, IndexError, AttributeError, NameError, RuntimeError, NotImplementedError, SyntaxError)  # fmt: skip
+MISTAKES = (
+    ValueError, TypeError, KeyError, IndexError, AttributeError, NameError, RuntimeError, NotImplementedError,
+    SyntaxError,
+)  # fmt: skip
 """What skrl and PyTorch raise for a definition from which no model or agent can be built."""
 
 

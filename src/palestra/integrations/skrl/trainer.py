@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from typing import Any, ClassVar
+
+import skrl
 
 from palestra.envs.base import RLEnv
 from palestra.errors import ConfigError
@@ -58,11 +61,15 @@ class SkrlTrainer(LibraryTrainer):
             log_interval=0,
         )
         self._check_fit()
+        level = skrl.logger.level
+        skrl.logger.setLevel(logging.WARNING)  # it reports the seed otherwise
         try:
             self.runner = Runner(self.wrapper, cfg.native())
         except MISTAKES as error:
             raise cannot_build("agent", error) from error
-        self.agent = self.runner.agent
+        finally:
+            skrl.logger.setLevel(level)
+        self.agent: Any = self.runner.agent
         self.agent.after_update = self._after_update
         self.agent.writer = self  # in the place of skrl's SummaryWriter
         if cfg.agent.experiment.write_interval == "auto" or cfg.agent.experiment.write_interval > 0:
@@ -125,8 +132,8 @@ class SkrlTrainer(LibraryTrainer):
         for role in ("policy", "value"):
             if "STATES" in getattr(models, role).inputs() and not self.wrapper.state_groups:
                 raise ConfigError(
-                    f"models.{role} takes in STATES, but the task has no observation group 'critic': name the groups in "
-                    "agent.obs_groups.states, or take in OBSERVATIONS"
+                    f"models.{role} takes in STATES, but the task has no observation group 'critic': "
+                    "name the groups in agent.obs_groups.states, or take in OBSERVATIONS"
                 )
         rows = agent.rollouts * self.env.num_envs
         if agent.mini_batches > rows:

@@ -42,16 +42,28 @@ class CartpoleAgentCfg(SkrlRunnerCfg):
 
 
 @configclass
-class CartpoleNoVelocityAgentCfg(CartpoleAgentCfg):
+class CartpoleNoVelocityAgentCfg(SkrlRunnerCfg):
     """The velocities are not shown: a GRU remembers where cart and pole were."""
 
     experiment_name: str = "cartpole_no_velocity"
     max_iterations: int = 150
+    save_interval: int = 50
     models: ModelsCfg = ModelsCfg(
         policy=GaussianModelCfg(network=[NetworkCfg(layers=[32])], rnn=RnnCfg(type="gru", hidden_size=32)),
         value=DeterministicModelCfg(network=[NetworkCfg(layers=[32])], rnn=RnnCfg(type="gru", hidden_size=32)),
     )
-    agent: PPOCfg = CartpoleAgentCfg().agent.replace(class_name="PPO_RNN")
+    agent: PPOCfg = PPOCfg(
+        class_name="PPO_RNN",
+        rollouts=32,
+        learning_epochs=5,
+        mini_batches=4,
+        learning_rate=3e-3,
+        learning_rate_scheduler="KLAdaptiveLR",
+        learning_rate_scheduler_kwargs=ADAPTIVE,
+        value_preprocessor="RunningStandardScaler",
+        grad_norm_clip=1.0,
+        value_loss_scale=1.0,
+    )
 
 
 @configclass
