@@ -30,14 +30,15 @@ class WandbRun:
             import wandb
         except ImportError as error:
             raise ConfigError("--logger wandb is not installed: pip install 'palestra[wandb]'") from error
+        folder = folder.resolve()  # the package's own process may have another working directory
         id_file = folder / ID_FILE
         run_id = id_file.read_text().strip() if id_file.exists() else secrets.token_hex(4)
         config_file = folder / "config.yaml"
         try:
             self._run: Any = wandb.init(
                 project=project,
-                group=folder.resolve().parent.name,
-                name=folder.resolve().name,
+                group=folder.parent.name,
+                name=folder.name,
                 id=run_id,
                 resume="allow",
                 dir=folder,
