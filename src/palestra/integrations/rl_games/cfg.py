@@ -285,10 +285,7 @@ class ConfigCfg:
     """Whether advantages are centred and scaled over the rollout."""
 
     normalize_rms_advantage: bool = False
-    """Whether that uses moments that move over rollouts."""
-
-    adv_rms_momentum: float = 0.5
-    """Momentum of these moments."""
+    """Whether that uses moments that move over rollouts; RL-Games 1.6.5 cannot build them, so false."""
 
     reward_shaper: RewardShaperCfg = RewardShaperCfg()
     """What the learner makes of a reward."""
@@ -460,7 +457,6 @@ class RlGamesRunnerCfg(LibraryRunnerCfg):
             LibraryRunnerCfg.validate_config(self)
         if self.clip_actions is not None and not self.clip_actions > 0.0:
             raise ConfigError(f"clip_actions is {self.clip_actions}: it must be greater than 0, or null")
-        _one_of("logger", self.logger, ("tensorboard", "none"))
         _check_algorithm(self.params)
         _one_of("params.config.lr_schedule", config.lr_schedule or "constant", SCHEDULES)
         for name in ("gamma", "tau"):
@@ -479,45 +475,48 @@ class RlGamesRunnerCfg(LibraryRunnerCfg):
             _one_of("params.env.obs_groups key", name, ("obs", "states"))
         if not groups.get("obs"):
             raise ConfigError("params.env.obs_groups has no groups for obs: give for example ['policy']")
+        if groups.get("states") and config.central_value_config is None:
+            raise ConfigError(
+                f"params.env.obs_groups gives states {groups['states']}, which only a central value network sees: "
+                "set params.config.central_value_config too"
+            )
 
-    def to_library(self, num_actors: int, device: str) -> dict[str, Any]:
-        """Return ``params`` as RL-Games takes them.
+    def to_library(self, device: str) -> dict[str, Any]:
+        """Return ``params`` as RL-Games takes them, but for the number of environments and what follows from it.
 
         Args:
-            num_actors: number of environments.
             device: device of the learner.
-
-        Raises:
-            ConfigError: the minibatches do not divide the rollout.
         """
         params = _plain(self.params)
         config = params["config"]
-        steps = self.params.config.horizon_length
-        sizes = self._minibatch_sizes(num_actors)
-        config.update(minibatch_size=sizes[0], device=device, device_name=device, num_actors=num_actors)
         config.update(name=self.experiment_name, max_epochs=self.max_iterations, multi_gpu=False)
+        config.update(device=device, device_name=device)
         config.setdefault("lr_schedule", "constant")
         config.setdefault("torch_compile", device.startswith("cuda"))
-        if "central_value_config" in config:
-            config["central_value_config"]["minibatch_size"] = sizes[1]
-        for where, size in zip(("", "central_value_config."), sizes, strict=True):
-            if size < 1 or (num_actors * steps) % size:
-                raise ConfigError(
-                    f"agent.params.config.{where}minibatch_size is {size}: it must divide the rollout of "
-                    f"{num_actors} environments × {steps} steps = {num_actors * steps} rows; "
-                    "minibatch_size_per_env instead follows the number of environments"
-                )
         return {**params, "seed": self.seed}
 
-    def _minibatch_sizes(self, num_actors: int) -> tuple[int, int]:
-        """Return the actor's and the central value network's rows of a minibatch."""
+    def minibatch_sizes(self, num_actors: int) -> tuple[int, int]:
+        """Return the actor's and the central value network's rows of a minibatch.
+
+        Raises:
+            ConfigError: they do not divide the rollout of ``num_actors`` environments.
+        """
         config = self.params.config
+        steps, central = config.horizon_length, config.central_value_config
+        rows = num_actors * steps
         own = _size(config, num_actors)
         if own is None:
-            own = num_actors * config.horizon_length // (4 if num_actors * config.horizon_length % 4 == 0 else 1)
-        central = config.central_value_config
+            own = rows // 4 if rows % 4 == 0 else rows
         other = None if central is None else _size(central, num_actors)
-        return own, own if other is None else other
+        sizes = own, own if other is None else other
+        for where, size in zip(("", "central_value_config."), sizes, strict=True):
+            if size < 1 or rows % size:
+                raise ConfigError(
+                    f"agent.params.config.{where}minibatch_size is {size}: it must divide the rollout of "
+                    f"{num_actors} environments × {steps} steps = {rows} rows; "
+                    "minibatch_size_per_env follows the number of environments"
+                )
+        return sizes
 
 
 def native_overlay(values: dict[str, Any]) -> dict[str, Any] | None:
@@ -557,7 +556,10 @@ def native_overlay(values: dict[str, Any]) -> dict[str, Any] | None:
         if isinstance(network, dict):
             _tidy_network(network)
     whole = RlGamesRunnerCfg()
-    apply_overlay({"agent": whole}, {"agent": {**agent, "params": params}})
+    try:
+        apply_overlay({"agent": whole}, {"agent": {**agent, "params": params}})
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("agent.params", "params", 1)) from error
     return {
         **{name: value for name, value in values.items() if name != "params"},
         "agent": {**agent, "params": plain_value(whole.params)},
@@ -591,6 +593,8 @@ def _check_algorithm(params: ParamsCfg) -> None:
             "a2c_discrete": "the environments have continuous actions",
         }.get(params.algo.name, "unknown algorithm")
         raise ConfigError(f"params.algo.name is {params.algo.name!r}: {reason}; use 'a2c_continuous'")
+    if params.config.normalize_rms_advantage:
+        raise ConfigError("params.config.normalize_rms_advantage: RL-Games 1.6.5 cannot build it: set it to false")
     if params.model.name in ("continuous_a2c", "continuous_a2c_tanh"):
         raise ConfigError(
             f"params.model.name is {params.model.name!r}, which RL-Games 1.6.5 cannot train: "

@@ -193,8 +193,6 @@ class RlGamesTrainer(LibraryTrainer):
         for name in ("model", "assymetric_vf_nets"):
             if name in state:
                 state[name] = {key.replace("_orig_mod.", ""): value for key, value in state[name].items()}
-        if self.agent.normalize_advantage and self.agent.normalize_rms_advantage:
-            state["advantage_mean_std"] = self.agent.advantage_mean_std.state_dict()  # which RL-Games reads only
         return state
 
     def load_library_state(self, content: dict[str, Any], networks_only: bool) -> None:
@@ -217,10 +215,15 @@ class RlGamesTrainer(LibraryTrainer):
     def _build(self) -> tuple[Runner, Agent]:
         """Return RL-Games' runner and its agent, built for the environment."""
         runner = Runner(Observer(self.collector))
-        params = self.cfg.to_library(self.env.num_envs, str(self.device))
+        params, num_envs = self.cfg.to_library(str(self.device)), self.env.num_envs
+        config = params["config"]
+        own, central = self.cfg.minibatch_sizes(num_envs)
+        config.update(num_actors=num_envs, minibatch_size=own)
+        if "central_value_config" in config:
+            config["central_value_config"]["minibatch_size"] = central
         # the agent makes its folders at once, when there is no run folder yet
         with tempfile.TemporaryDirectory() as scratch, _registered(self.vec_env), _refused(), _hushed():
-            params["config"].update(env_name=ENV_NAME, train_dir=scratch, full_experiment_name="run")
+            config.update(env_name=ENV_NAME, train_dir=scratch, full_experiment_name="run")
             runner.load({"params": params})
             runner.algo_factory.register_builder("a2c_continuous", lambda **given: Agent(**given))
             agent = runner.algo_factory.create(runner.algo_name, base_name="run", params=runner.params)
@@ -298,9 +301,10 @@ def policy_of(content: dict[str, Any], device: torch.device | str = "cpu") -> Rl
         ConfigError: the networks in it are not those of its config.
     """
     cfg = RlGamesRunnerCfg()
-    apply_overlay({"agent": cfg}, Overlay({"resolved": True, "agent": content["config"]}, "checkpoint"))
+    own = {name: value for name, value in content["config"].items() if hasattr(cfg, name)}
+    apply_overlay({"agent": cfg}, Overlay({"resolved": True, "agent": own}, "checkpoint"))
     groups = content["obs_groups"]["actor"]
-    params = cfg.to_library(cfg.params.config.horizon_length, str(device))
+    params = cfg.to_library(str(device))
     width, bound = sum(content["observation_dims"][name] for name in groups), cfg.clip_actions or 1.0
     params["config"].update(
         env_name=ENV_NAME,

@@ -10,6 +10,7 @@ from palestra.integrations.rl_games import (
     NetworkCfg,
     ParamsCfg,
     RlGamesRunnerCfg,
+    RnnCfg,
     SpaceCfg,
 )
 from palestra.utils import configclass
@@ -31,6 +32,29 @@ class CartpoleAgentCfg(RlGamesRunnerCfg):
             learning_rate=3e-3,
             kl_threshold=0.01,
             critic_coef=2.0,
+            normalize_value=True,
+            truncate_grads=True,
+            clip_actions=False,
+        ),
+    )
+
+
+@configclass
+class CartpoleNoVelocityAgentCfg(RlGamesRunnerCfg):
+    """A GRU each for the policy and the value, which infer the velocities from what they saw before."""
+
+    experiment_name: str = "cartpole_no_velocity"
+    max_iterations: int = 120
+    save_interval: int = 50
+    params: ParamsCfg = ParamsCfg(
+        network=NetworkCfg(separate=True, mlp=MlpCfg(units=[32]), rnn=RnnCfg(name="gru", units=32)),
+        config=ConfigCfg(
+            horizon_length=32,
+            seq_length=16,
+            minibatch_size_per_env=8,
+            mini_epochs=5,
+            learning_rate=1e-3,
+            lr_schedule="constant",
             normalize_value=True,
             truncate_grads=True,
             clip_actions=False,
