@@ -115,7 +115,7 @@ class RslRlTrainer(LibraryTrainer):
         _check_fit(cfg, env)
         self.wrapper = RslRlVecEnvWrapper(env, cfg.clip_actions)
         # RSL-RL's own PPO does not look at terminal observations
-        env.keep_terminal_observations = library_class(cfg.algorithm.class_name, PPO, "algorithm") is not PPO
+        env.keep_terminal_observations = library_class(cfg.algorithm.class_name, PPO, "agent.algorithm") is not PPO
         torch.manual_seed(cfg.seed)
         try:
             with contextlib.redirect_stdout(io.StringIO()):
@@ -182,9 +182,9 @@ def runner_settings(cfg: RslRlOnPolicyRunnerCfg) -> dict[str, Any]:
         ConfigError: a class that does not exist or does not fit.
     """
     settings: dict[str, Any] = cfg.copy().to_dict()  # type: ignore[attr-defined]  # a configclass has both
-    library_class(cfg.algorithm.class_name, PPO, "algorithm")
+    library_class(cfg.algorithm.class_name, PPO, "agent.algorithm")
     for model in ("actor", "critic"):
-        settings[model] = model_settings(settings[model], model)
+        settings[model] = model_settings(settings[model], f"agent.{model}")
     return settings
 
 
@@ -198,6 +198,8 @@ def _check_fit(cfg: RslRlOnPolicyRunnerCfg, env: RLEnv) -> None:
     rows = env.num_envs if recurrent else env.num_envs * cfg.num_steps_per_env
     if cfg.algorithm.num_mini_batches > rows:
         what = f"environments, and the {recurrent[0]} is recurrent" if recurrent else "rows in a rollout"
-        raise ConfigError(f"algorithm.num_mini_batches is {cfg.algorithm.num_mini_batches} but there are {rows} {what}")
+        raise ConfigError(
+            f"agent.algorithm.num_mini_batches is {cfg.algorithm.num_mini_batches} but there are {rows} {what}"
+        )
     if recurrent and cfg.algorithm.symmetry_cfg is not None:
-        raise ConfigError("algorithm.symmetry_cfg: RSL-RL's symmetry does not take recurrent models")
+        raise ConfigError("agent.algorithm.symmetry_cfg: RSL-RL's symmetry does not take recurrent models")

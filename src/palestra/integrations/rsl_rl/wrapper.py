@@ -126,11 +126,11 @@ class RslRlVecEnvWrapper(VecEnv):
         with torch.inference_mode(False), torch.no_grad():
             obs, extras = self._base.reset(seed=seed)
         self._obs = self._tensordict(obs)
-        return self._obs, extras
+        return self._obs.clone(), extras
 
     def get_observations(self) -> TensorDict:
         """Return the present observations, ``(num_envs, width)`` each."""
-        return self._obs
+        return self._obs.clone()
 
     def step(self, actions: Tensor) -> tuple[TensorDict, Tensor, Tensor, dict[str, Any]]:
         """Take one control step; environments that end are reset at once.
