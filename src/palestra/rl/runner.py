@@ -11,6 +11,7 @@ from torch import Tensor
 
 from palestra.config.values import plain_value
 from palestra.errors import ConfigError, PalestraError, did_you_mean
+from palestra.integrations import OURS
 from palestra.rl.checkpoint import check_compatible, load_checkpoint, save_checkpoint
 from palestra.rl.config import PPORunnerCfg
 from palestra.rl.console import TrainingConsole
@@ -268,6 +269,8 @@ class OnPolicyRunner:
             if part not in LOAD_PARTS:
                 raise ConfigError(f"no part {part!r} in a checkpoint: {did_you_mean(part, LOAD_PARTS)}")
         content = load_checkpoint(path)
+        if content["library"] != OURS:
+            raise ConfigError(f"checkpoint {path} was trained with {content['library']}, not with {OURS}")
         check_compatible(content, path, self.task, self.ppo.observation_dims, self.env.num_actions)
         try:
             self.ppo.load_state_dict(content, [part for part in STATE_PARTS if wanted.get(part)])

@@ -200,17 +200,11 @@ class MemoryCfg:
 
 @configclass
 class ExperimentCfg:
-    """What skrl itself records of a run; files and checkpoints are those of the run folder."""
+    """What skrl itself follows of a run; curves and checkpoints are those of the run folder."""
 
     write_interval: int | Literal["auto"] = "auto"
     """Whether skrl follows rewards and episodes itself, which waits for the device four times a step: 0 for no. The
     figures appear among the run's curves once an iteration, whatever the number."""
-
-    wandb: bool = False
-    """Whether skrl starts a Weights & Biases run, which follows the TensorBoard file."""
-
-    wandb_kwargs: dict[str, Any] = {}
-    """Arguments of ``wandb.init``."""
 
 
 @configclass
@@ -400,9 +394,7 @@ class SkrlRunnerCfg(LibraryRunnerCfg):
                 raise ConfigError(f"models.{recurrent[0]}.rnn needs the agent PPO_RNN: set agent.class_name")
             return
         if models.policy.rnn is None:
-            raise ConfigError(
-                "agent.class_name is 'PPO_RNN': the policy must have models.policy.rnn, such as {type: gru}"
-            )
+            raise ConfigError("agent.class_name is 'PPO_RNN': give the policy an rnn: models.policy.rnn={type: gru}")
         if not models.separate:
             raise ConfigError("models.separate is false: recurrent models must be separate")
         lengths = {getattr(models, name).rnn.sequence_length for name in recurrent}

@@ -40,15 +40,13 @@ def native_overlay(values: dict[str, Any]) -> dict[str, Any] | None:
     for name, keys in _IGNORED.items():
         for key in keys:
             native.get(name, {}).pop(key, None)
-    other = {name: value for name, value in values.items() if name not in native}
-    env = {"env": other.pop("env")} if "env" in other else {}
-    overlay: dict[str, Any] = {**other, **native}
+    overlay: dict[str, Any] = {**values, **native}
     if "agent" in native:
         _rename_version_1(native["agent"])
         overlay.update(_agent(native["agent"], native.get("trainer", {})))
     if "models" in native:
         _states_of_version_1(native["models"])
-    return {**env, "agent": _rename_classes(overlay)}
+    return {"resolved": True, "agent": _rename_classes(overlay)}  # resolved: settings of a scheduler replace another's
 
 
 def _agent(agent: dict[str, Any], trainer: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +68,7 @@ def _agent(agent: dict[str, Any], trainer: dict[str, Any]) -> dict[str, Any]:
     return root
 
 
-_OF_THE_RUN = ("directory", "experiment_name", "checkpoint_interval", "store_separately")
+_OF_THE_RUN = ("directory", "experiment_name", "checkpoint_interval", "store_separately", "wandb", "wandb_kwargs")
 
 
 def _experiment(experiment: Mapping[str, Any], rollouts: Any) -> dict[str, Any]:
@@ -83,6 +81,10 @@ def _experiment(experiment: Mapping[str, Any], rollouts: Any) -> dict[str, Any]:
     interval = experiment.get("checkpoint_interval")
     if isinstance(interval, int) and interval > 0 and isinstance(rollouts, int) and rollouts > 0:
         root["save_interval"] = max(1, interval // rollouts)
+    if experiment.get("wandb"):
+        root["logger"] = "wandb"
+        project = (experiment.get("wandb_kwargs") or {}).get("project")
+        root.update({} if project is None else {"wandb_project": project})
     if experiment.get("store_separately"):
         raise ConfigError("agent.experiment.store_separately: a checkpoint is one file here; set it to false")
     return root
