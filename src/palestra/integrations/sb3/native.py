@@ -10,6 +10,9 @@ from palestra.errors import ConfigError
 MARKS = {"n_steps", "batch_size", "n_epochs", "gae_lambda", "ent_coef", "vf_coef", "n_timesteps", "policy_kwargs"}
 """Keys by which such a file is known."""
 
+WHOLE = {"n_envs", "n_timesteps", "n_steps", "batch_size", "n_epochs"}
+"""Numbers that such a file may write as ``1e6``."""
+
 UNUSED = {"env_wrapper", "vec_env_wrapper", "frame_stack", "callback", "monitor_kwargs", "env_kwargs", "vec_env_kwargs"}
 """Keys of RL Zoo that ask for what a task of Palestra decides itself."""
 
@@ -35,6 +38,9 @@ def native_overlay(values: dict[str, Any]) -> dict[str, Any] | None:
     for name in UNUSED & set(values):
         if values[name]:
             raise ConfigError(f"{name} has no counterpart here: the task itself says what the environment is")
+    for name in WHOLE & set(agent):
+        if isinstance(agent[name], float) and agent[name].is_integer():  # 1e6
+            agent[name] = int(agent[name])
     overlay: dict[str, Any] = {"agent": agent}
     if "n_envs" in agent:
         overlay["env"] = {"scene": {"num_envs": agent.pop("n_envs")}}

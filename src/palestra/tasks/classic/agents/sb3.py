@@ -1,6 +1,6 @@
 """Settings for Stable-Baselines3, as near to the tasks' own as it allows: it has no adaptive step size."""
 
-from palestra.integrations.sb3 import PolicyKwargsCfg, Sb3PPOCfg
+from palestra.integrations.sb3 import PolicyKwargsCfg, Sb3PPOCfg, VecNormalizeCfg
 from palestra.utils import configclass
 
 
@@ -33,3 +33,4 @@ class AntAgentCfg(Sb3PPOCfg):
     max_grad_norm: float = 1.0
     clip_actions: float | None = 1.0
     policy_kwargs: PolicyKwargsCfg = PolicyKwargsCfg(net_arch=[128, 128], activation_fn="ELU", log_std_init=-0.51)
+    vec_normalize: VecNormalizeCfg = VecNormalizeCfg(norm_reward=True)

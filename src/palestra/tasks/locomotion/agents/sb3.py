@@ -20,4 +20,4 @@ class VelocityFlatGo2AgentCfg(Sb3PPOCfg):
     vf_coef: float = 1.0
     max_grad_norm: float = 1.0
     policy_kwargs: PolicyKwargsCfg = PolicyKwargsCfg(net_arch=[128, 128], activation_fn="ELU", log_std_init=0.18)
-    vec_normalize: VecNormalizeCfg = VecNormalizeCfg(norm_obs=True)
+    vec_normalize: VecNormalizeCfg = VecNormalizeCfg(norm_obs=True, norm_reward=True)
