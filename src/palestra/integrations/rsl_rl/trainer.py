@@ -120,7 +120,7 @@ class RslRlTrainer(LibraryTrainer):
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 self.runner = RunFolderRunner(self.wrapper, settings, str(self.device), self.iteration_done)
-        except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        except (TypeError, ValueError, ImportError, AttributeError, AssertionError, RuntimeError) as error:
             raise ConfigError(f"RSL-RL refuses the agent's config: {' '.join(str(error).split())}") from error
         self._started = self._continues = False
 
