@@ -161,13 +161,26 @@ def test_actions_are_clipped_for_the_environment_only():
     assert actions.flatten().tolist() == [2.0, -3.0, 0.25, 0.5]
 
 
+def remembering(env) -> torch.Tensor:
+    """A reward with a memory that it makes at the first step."""
+    if not hasattr(env, "steps_seen"):
+        env.steps_seen = torch.zeros(env.num_envs)
+    env.steps_seen += 1.0
+    return env.steps_seen
+
+
+@configclass
+class RememberingCfg:
+    memory = RewardTermCfg(func=remembering, weight=1.0)
+
+
 def test_an_environment_that_the_library_stepped_can_be_used_outside():
-    """RSL-RL steps in inference mode, where new tensors may not be written to later."""
-    trainer = trainer_on(counting(), SmallCfg())
+    """RSL-RL steps in inference mode, where what is made may not be written to outside."""
+    trainer = trainer_on(tiny(4, rewards=RememberingCfg()), SmallCfg())
     trainer.learn(1)
     trainer.env.reset(seed=1)
-    trainer.env.step(torch.zeros(4, 1))
-    assert not any(buffer.is_inference() for buffer in (trainer.env.reward_buf, trainer.env.episode_length_buf))
+    _, reward, *_ = trainer.env.step(torch.zeros(4, 1))
+    assert reward[0].item() == pytest.approx(9 * STEP_DT)  # after the eight of the rollout
 
 
 @pytest.mark.gpu
