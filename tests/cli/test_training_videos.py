@@ -8,6 +8,7 @@ import pytest
 
 from palestra.cli.main import main
 from palestra.cli.training_videos import TrainingVideos
+from palestra.integrations import OTHERS
 from palestra.rl.logger import RunLogger
 from palestra.view.offscreen import why_unavailable
 
@@ -47,6 +48,18 @@ def test_training_films_every_few_iterations_and_saves_what_it_films(tmp_path, m
     with imageio.get_reader(run / "videos" / "Cartpole-model_4.mp4") as video:
         assert video.get_meta_data()["duration"] == pytest.approx(8.0, abs=0.1)
     assert "warning" not in capfd.readouterr().out
+
+
+@needs_opengl
+@pytest.mark.slow
+@pytest.mark.parametrize("library", OTHERS)
+def test_other_learners_are_filmed_too(library, tmp_path, monkeypatch):
+    pytest.importorskip(OTHERS[library].requires, reason=f"{library} is not installed")
+    monkeypatch.chdir(tmp_path)
+    command = ["train", "Cartpole", "--library", library, "--max_iterations=1", "--video_interval=1", "--no_video"]
+    assert main([*command, *SMALL]) == 0
+    run = next((tmp_path / "runs" / "cartpole").iterdir())
+    assert sorted(p.name for p in (run / "videos").iterdir()) == ["Cartpole-model_1.mp4"]
 
 
 @needs_opengl

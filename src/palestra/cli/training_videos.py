@@ -14,7 +14,7 @@ from pathlib import Path
 
 from palestra.rl.logger import RunLogger
 
-NICENESS = 10
+NICENESS = 5
 """Priority of the filming process: training goes first."""
 WAIT = 0.2
 """Seconds between two looks at whether somebody wants to leave."""
