@@ -45,11 +45,12 @@ class CartpoleAgentCfg(SkrlRunnerCfg):
 class CartpoleNoVelocityAgentCfg(SkrlRunnerCfg):
     """A GRU each for the policy and the value, which infer the velocities from what they saw before.
 
-    The step size is fixed: the adaptive schedule raises it to its bound here, and two seeds of three unlearn.
+    The step size is fixed, since the adaptive schedule raises it to its bound, where one seed unlearned all; and the
+    value may move freely, since with ``value_clip`` at 0.2 two seeds of three ended at 132 and 261 of 500.
     """
 
     experiment_name: str = "cartpole_no_velocity"
-    max_iterations: int = 100
+    max_iterations: int = 150
     save_interval: int = 50
     models: ModelsCfg = ModelsCfg(
         policy=GaussianModelCfg(network=[NetworkCfg(layers=[32])], rnn=RnnCfg(type="gru", hidden_size=32)),
@@ -63,6 +64,7 @@ class CartpoleNoVelocityAgentCfg(SkrlRunnerCfg):
         learning_rate=1e-3,
         value_preprocessor="RunningStandardScaler",
         grad_norm_clip=1.0,
+        value_clip=0.0,
         value_loss_scale=1.0,
     )
 
