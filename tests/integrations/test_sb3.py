@@ -118,6 +118,7 @@ def test_a_step_returns_new_arrays_of_the_agents_observations():
         np.testing.assert_array_equal(obs[:, 1], env.env.scene["robot"].data.joint_pos[:, 0])
         assert rewards.tolist() == [1.0, 2.0, 3.0]
         assert infos == [{}, {}, {}]
+        infos[step % 3]["note"] = "of another wrapper"
         rewards += 100.0  # what the library does with them is its own business
         kept.append(obs)
     assert [obs[0, 0] for obs in kept] == [0.0, 1.0, 2.0, 3.0]
@@ -493,7 +494,7 @@ def test_the_shipped_settings_build(task):
     )
     env = make(task, num_envs=2)
     learner = make_trainer(env, cfg, task)
-    assert learner.model.batch_size == cfg.n_steps * 2 // 4
+    assert learner.model.batch_size == cfg.n_steps * 2 // cfg.n_minibatches
     env.close()
 
 

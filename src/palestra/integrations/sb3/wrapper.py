@@ -60,6 +60,7 @@ class Sb3VecEnvWrapper(VecEnv):
         self._action = torch.zeros(env.num_envs, env.num_actions, device=env.device)
         self._returns = np.zeros(env.num_envs)
         self._lengths = np.zeros(env.num_envs, dtype=np.int64)
+        self._empty_infos: list[dict[str, Any]] = [{} for _ in range(env.num_envs)]  # to make them takes long
         self._began = time.perf_counter()
         super().__init__(env.num_envs, observation_space(width), action_space(env.num_actions, clip_actions))
 
@@ -70,7 +71,7 @@ class Sb3VecEnvWrapper(VecEnv):
         self._reset_options()
         self._returns[:] = 0.0
         self._lengths[:] = 0
-        return self._to_host(self._select(obs)).numpy()
+        return self._to_host(self._select(obs).clone()).numpy()
 
     def step_async(self, actions: np.ndarray) -> None:
         """Take the actions ``(num_envs, num_actions)`` of the next step."""
@@ -89,7 +90,9 @@ class Sb3VecEnvWrapper(VecEnv):
         dones = ended | timed_out
         self._returns += rewards
         self._lengths += 1
-        infos: list[dict[str, Any]] = [{} for _ in range(n)]
+        if any(self._empty_infos):  # somebody has written into one
+            self._empty_infos = [{} for _ in range(n)]
+        infos = list(self._empty_infos)
         if dones.any():
             last = host[size : 2 * size].reshape(n, -1)
             now = round(time.perf_counter() - self._began, 6)
@@ -155,9 +158,9 @@ class Sb3VecEnvWrapper(VecEnv):
 
     @staticmethod
     def _to_host(values: Tensor) -> Tensor:
-        """Return a copy on the host, in page-locked memory if it comes from a GPU."""
+        """Return a new tensor's values on the host, in page-locked memory if they come from a GPU."""
         if values.device.type != "cuda":
-            return values.to("cpu", copy=True)
+            return values.cpu()
         copy = values.to("cpu", non_blocking=True)
         torch.cuda.current_stream(values.device).synchronize()
         return copy
