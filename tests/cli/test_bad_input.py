@@ -9,7 +9,7 @@ import torch
 
 from palestra.cli.main import main
 
-TASKS = "'Ant', 'Cartpole', 'Cartpole-Direct', 'Reach-Franka', 'Reach-Franka-Direct', 'Velocity-Flat-Go2'"
+TASKS = "'Ant', 'Cartpole', 'Cartpole-Direct', 'Cartpole-NoVelocity', 'Reach-Franka', 'Reach-Franka-Direct', 'Velocity-Flat-Go2'"
 QUICK = ["--num_envs=2", "--max_iterations=1", "agent.num_steps_per_env=4", "--no_video"]
 
 
@@ -24,7 +24,7 @@ def empty_directory(tmp_path, monkeypatch):
         ("tran Cartpole", "unknown command 'tran': did you mean 'train'? known: 'train', 'play', 'eval', 'tasks', 'info', 'bench'"),
         ("--seed 1 train", "flag '--seed' stands before the command: type palestra COMMAND --seed …"),
         ("train", "which task? for example: palestra train Reach-Franka (palestra tasks lists them)"),
-        ("train Cartpol", f"unknown task 'Cartpol': did you mean 'Cartpole', 'Cartpole-Direct'? known: {TASKS}"),
+        ("train Cartpol", f"unknown task 'Cartpol': did you mean 'Cartpole', 'Cartpole-Direct', 'Cartpole-NoVelocity'? known: {TASKS}"),
         ("train Cartpole Ant", "palestra train takes one TASK, not 'Cartpole' and 'Ant'"),
         ("train Cartpole --num_envs 0", "--num_envs is 0; it must be a whole number of 1 or more"),
         ("train Cartpole --num_envs -4", "--num_envs is -4; it must be a whole number of 1 or more"),
@@ -37,8 +37,8 @@ def empty_directory(tmp_path, monkeypatch):
         ("train Cartpole --seed", "--seed needs a value (see palestra train --help)"),
         ("train Cartpole --device gpu", "device 'gpu' is unknown; use 'cpu' or 'cuda:0'"),
         ("train Cartpole --device mps", "device 'mps' has no engine; use 'cpu' or 'cuda:0'"),
-        ("train Cartpole --library rsl_rl", "unknown library 'rsl_rl': known: 'palestra'"),
-        ("train Cartpole --logger wandb", "--logger: expected 'tensorboard' or 'none', got 'wandb' (str)"),
+        ("train Cartpole --library rsl_rx", "unknown library 'rsl_rx': did you mean 'rsl_rl'? known: 'palestra', 'rsl_rl', 'skrl', 'rl_games', 'sb3'"),
+        ("train Cartpole --logger mlflow", "--logger: expected 'tensorboard' or 'wandb' or 'none', got 'mlflow' (str)"),
         ("train Cartpole --run_name a/b", "run_name is 'a/b'; it must be one folder name, without '/'"),
         (
             "train Cartpole env.scene.num_env=4",
@@ -67,7 +67,7 @@ def empty_directory(tmp_path, monkeypatch):
         ("eval gone.pth", "no run at gone.pth: no such file or folder; runs/ has no runs yet"),
         ("eval nothing", f"'nothing' is neither a run folder nor a task: known: {TASKS}"),
         ("eval Cartpole --num_episodes 0", "--num_episodes is 0; it must be a whole number of 1 or more"),
-        ("info Cartpoel", f"'Cartpoel' is neither a task nor a run folder: did you mean 'Cartpole', 'Cartpole-Direct'? known: {TASKS}"),
+        ("info Cartpoel", f"'Cartpoel' is neither a task nor a run folder: did you mean 'Cartpole', 'Cartpole-Direct', 'Cartpole-NoVelocity'? known: {TASKS}"),
         ("tasks Cartpole", "palestra tasks takes no 'Cartpole'"),
     ],
 )  # fmt: skip

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from palestra.errors import ConfigError, did_you_mean
-
-LIBRARIES = ("palestra",)
-"""Learners that ``--library`` can choose."""
+from palestra.integrations import LIBRARIES, OURS
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -145,15 +143,7 @@ def add_environment_flags(parser: CommandParser) -> None:
         "--check", action="store_true", help="check every term for NaN and infinity, and name the culprit (slower)"
     )
     parser.add_argument(
-        "--library", default="palestra", metavar="NAME", help="learner (default and only one: palestra)"
+        "--library",
+        metavar="NAME",
+        help=f"learner: {', '.join(LIBRARIES)}; default: the run's, and {OURS} for a task",
     )
-
-
-def check_library(args: argparse.Namespace) -> None:
-    """Refuse a learner that does not exist.
-
-    Raises:
-        ConfigError: unknown library.
-    """
-    if args.library not in LIBRARIES:
-        raise ConfigError(f"unknown library {args.library!r}: {did_you_mean(args.library, LIBRARIES)}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from palestra.cli.arguments import check_library, is_path
+from palestra.cli.arguments import is_path
 from palestra.cli.run_folder import Run, latest_run, open_run
 from palestra.config import (
     apply_overlay,
@@ -24,7 +24,9 @@ from palestra.config import (
 )
 from palestra.config.plain import plain_key, plain_value
 from palestra.config.registry import PLAY_SUFFIX
+from palestra.config.yaml_io import Overlay
 from palestra.errors import ConfigError, did_you_mean
+from palestra.integrations import OTHERS, OURS, check_library, load_library
 
 FLAGS = {
     "num_envs": "env.scene.num_envs",
@@ -47,6 +49,7 @@ class Configs:
     task: str
     env: Any
     agent: Any
+    library: str = OURS
 
     @property
     def roots(self) -> dict[str, object]:
@@ -60,8 +63,8 @@ def task_configs(task: str, args: argparse.Namespace, run: Run | None = None) ->
     Raises:
         ConfigError: unknown task, key, value, file or library.
     """
-    check_library(args)
-    configs = Configs(spec(task).id, load_env_cfg(task), load_agent_cfg(task, args.library))
+    library = _library(args, run)
+    configs = Configs(spec(task).id, load_env_cfg(task), load_agent_cfg(task, library), library)
     if run is not None:
         apply_overlay(configs.roots, run.config)
     return finish(configs, args)
@@ -73,10 +76,10 @@ def play_configs(task: str, args: argparse.Namespace, run: Run | None = None) ->
     Raises:
         ConfigError: as for :func:`task_configs`.
     """
-    check_library(args)
+    library = _library(args, run)
     base = spec(task).id.removesuffix(PLAY_SUFFIX)
     variant = base + PLAY_SUFFIX if base + PLAY_SUFFIX in task_ids(play=True) else base
-    configs = Configs(variant, load_env_cfg(variant), load_agent_cfg(base, args.library))
+    configs = Configs(variant, load_env_cfg(variant), load_agent_cfg(base, library), library)
     if run is not None:
         for path, value in changes(load_env_cfg(base), run.config.get("env", {})):
             if path not in _OF_THE_MACHINE:
@@ -89,7 +92,7 @@ def play_configs(task: str, args: argparse.Namespace, run: Run | None = None) ->
 def finish(configs: Configs, args: argparse.Namespace) -> Configs:
     """Apply ``--config``, overrides and flags, in this order, and check the whole."""
     if args.config is not None:
-        overlay = load_overlay(args.config)
+        overlay = _read_overlay(args.config, configs.library)
         of_task = overlay.get("task") if overlay.resolved else None
         if of_task is not None and str(of_task).removesuffix(PLAY_SUFFIX) != configs.task.removesuffix(PLAY_SUFFIX):
             raise ConfigError(f"{args.config}: is the configuration of the task {of_task!r}, not of {configs.task!r}")
@@ -97,7 +100,11 @@ def finish(configs: Configs, args: argparse.Namespace) -> Configs:
     apply_overrides(configs.roots, args.overrides)
     for flag, key in FLAGS.items():
         value = getattr(args, flag, None)
-        if value is not None:
+        if value is None:
+            continue
+        if flag == "max_iterations" and hasattr(configs.agent, "set_iterations"):
+            configs.agent.set_iterations(value)
+        else:
             _set_by_flag(configs, flag, key, value)
     if args.check:
         configs.env.check_terms = True
@@ -108,6 +115,15 @@ def finish(configs: Configs, args: argparse.Namespace) -> Configs:
     validate(configs.env, "env")
     validate(configs.agent, "agent")
     return configs
+
+
+def _library(args: argparse.Namespace, run: Run | None = None) -> str:
+    """Return the learner that the command line or the run names."""
+    library = args.library or (OURS if run is None else run.library)
+    check_library(library)
+    if run is not None and library != run.library:
+        raise ConfigError(f"run {run.path} was trained with {run.library}, not with {library}")
+    return library
 
 
 def changes(default: object, dumped: Any, path: str = "") -> list[tuple[str, Any]]:
@@ -159,8 +175,18 @@ def find_trained(target: str, args: argparse.Namespace) -> Trained:
         if run is not None and run.task.removesuffix(PLAY_SUFFIX) != task.removesuffix(PLAY_SUFFIX):
             raise ConfigError(f"checkpoint {wanted} is of the task {run.task!r}, not of {task!r}")
         return Trained(task, wanted, run)
-    run = latest_run(load_agent_cfg(task, args.library).experiment_name, task)
+    run = latest_run(load_agent_cfg(task, _library(args)).experiment_name, task, library=args.library)
     return Trained(task, str(run.checkpoint(wanted)), run)
+
+
+def _read_overlay(path: str, library: str) -> Overlay:
+    """Read a config file; one in the form of the chosen library is put below ``agent``."""
+    overlay = load_overlay(path)
+    if library in OTHERS and not overlay.resolved:
+        native = load_library(library).native_overlay(dict(overlay))
+        if native is not None:
+            return Overlay(native, overlay.source)
+    return overlay
 
 
 def _run_around(checkpoint: Path) -> Run | None:

@@ -12,7 +12,9 @@ from palestra.cli.run_folder import Run
 from palestra.errors import PalestraError
 
 if TYPE_CHECKING:
-    from palestra.rl.policy import InferencePolicy
+    from collections.abc import Callable
+
+    from torch import Tensor
 
 SECONDS = 10.0
 """Length of a video (s) unless ``--video_length`` says otherwise."""
@@ -62,11 +64,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def film(task: str, run: Run, checkpoint: Path, path: Path, seconds: float) -> Path:
+def film(task: str, run: Run, checkpoint: Path, path: Path, seconds: float, threads: int | None = None) -> Path:
     """Film a run's policy in its task's ``-Play`` variant on the CPU, and return ``path``."""
     from palestra.view.video import record_video
 
-    args = argparse.Namespace(library="palestra", config=None, overrides=[], check=False, seed=None, num_envs=1)
+    flags = {"library": None, "config": None, "overrides": [], "check": False, "seed": None}
+    args = argparse.Namespace(**flags, num_envs=1, threads=threads)
     configs = play_configs(task, args, run)
     env, policy = build(configs, checkpoint)
     try:
@@ -80,15 +83,15 @@ def video_seed(configs: Configs) -> int:
     return configs.env.seed + 1
 
 
-def build(configs: Configs, checkpoint: Path) -> tuple[Any, InferencePolicy]:
+def build(configs: Configs, checkpoint: Path) -> tuple[Any, Callable[[Any], Tensor]]:
     """Return an environment and the policy of a checkpoint that fits it.
 
     Raises:
         ConfigError: the checkpoint is damaged or of another task.
     """
     from palestra.config.registry import make
+    from palestra.integrations import policy_of
     from palestra.rl.checkpoint import check_compatible, load_checkpoint
-    from palestra.rl.policy import policy_of
 
     content = load_checkpoint(checkpoint)
     env = make(configs.task, cfg=configs.env)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from palestra.config.yaml_io import Overlay, load_yaml_config
 from palestra.errors import ConfigError
+from palestra.integrations import OURS
 
 RUNS = Path("runs")
 """Where runs go, below the working directory."""
@@ -24,6 +25,11 @@ class Run:
     task: str
     config: Overlay
     """What ``config.yaml`` holds."""
+
+    @property
+    def library(self) -> str:
+        """The learner that trained it."""
+        return str(self.config.get("library", OURS))
 
     def checkpoint(self, wanted: str | None = None) -> Path:
         """Return the path of a checkpoint: by path, by name or regular expression in ``nn/``, or the last one.
@@ -72,18 +78,24 @@ def open_run(path: Path) -> Run:
     return Run(folder, task, config)
 
 
-def latest_run(experiment: str, task: str, pattern: str = ".*") -> Run:
+def latest_run(experiment: str, task: str, pattern: str = ".*", library: str | None = None) -> Run:
     """Return the latest run of an experiment whose folder name matches a regular expression.
+
+    With ``library``, only runs that were trained with it count.
 
     Raises:
         ConfigError: there is none.
     """
     folder = RUNS / experiment
     runs = [p for p in _runs_in(folder) if _matches(pattern, p.name)]
-    if not runs:
-        which = "" if pattern == ".*" else f" that matches {pattern!r}"
-        raise ConfigError(f"task {task!r} has no run{which} in {folder}: train it first (palestra train {task})")
-    return open_run(runs[-1])
+    for path in reversed(runs):
+        run = open_run(path)
+        if library in (None, run.library):
+            return run
+    which = "" if pattern == ".*" else f" that matches {pattern!r}"
+    flag = "" if library is None else f" --library {library}"
+    which += "" if library is None else f" of {library}"
+    raise ConfigError(f"task {task!r} has no run{which} in {folder}: train it first (palestra train {task}{flag})")
 
 
 def create_run_folder(experiment: str, run_name: str, now: datetime | None = None) -> Path:

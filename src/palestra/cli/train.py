@@ -17,8 +17,8 @@ from palestra.cli.run_folder import CONFIG_FILE, Run, check_folder_name, create_
 from palestra.errors import ConfigError, PalestraError
 
 if TYPE_CHECKING:
+    from palestra.integrations.trainer import Trainer
     from palestra.rl.distributed import World
-    from palestra.rl.runner import OnPolicyRunner
 
 LAST_SECONDS = 8.0
 """Length of the video at the end of a run (s)."""
@@ -35,7 +35,7 @@ def add_arguments(parser: CommandParser) -> None:
         "--max_iterations", type=whole_number("--max_iterations", 1), metavar="N", help="iterations of the whole run"
     )
     parser.add_argument("--run_name", metavar="NAME", help="word appended to the run folder's name")
-    parser.add_argument("--logger", metavar="NAME", help="tensorboard or none; metrics.csv is always written")
+    parser.add_argument("--logger", metavar="NAME", help="tensorboard, wandb or none; metrics.csv is always written")
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -50,6 +50,12 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument("--video", dest="video", action="store_true", default=None, help="end with a video (default)")
     parser.add_argument("--no_video", dest="video", action="store_false", default=None, help="end without a video")
+    parser.add_argument(
+        "--video_interval",
+        type=whole_number("--video_interval", 1),
+        metavar="N",
+        help="film the policy every N iterations while training goes on",
+    )
     text = "train with the processes that torchrun starts, which is done without the flag too; see docs/gpu.md"
     parser.add_argument("--distributed", action="store_true", help=text)
     parser.add_argument("--headless", action="store_true", help="accepted; training never opens a window")
@@ -59,8 +65,9 @@ def run(args: argparse.Namespace) -> int:
     """Train; the run folder appears only once everything is built."""
     continued, configs = _what_to_train(args)
     check_folder_name("run_name", configs.agent.run_name)
-    if args.video and _why_no_video() is not None:
-        raise PalestraError(f"--video: {_why_no_video()}")
+    for flag in ("video", "video_interval"):
+        if getattr(args, flag) and _why_no_video() is not None:
+            raise PalestraError(f"--{flag}: {_why_no_video()}")
 
     from palestra.rl.distributed import COMMAND, connected, world_from_environment
 
@@ -98,11 +105,11 @@ def _train(
 ) -> tuple[Path, Signals | None]:
     """Build everything and train; return the run folder, and the signal on which it ended early."""
     from palestra.config.registry import make
-    from palestra.rl.runner import OnPolicyRunner
+    from palestra.integrations import make_trainer
 
     env = make(configs.task, cfg=configs.env)
     try:
-        runner = OnPolicyRunner(env, configs.agent, task=configs.task, world=world)
+        runner = make_trainer(configs.library, env, configs.agent, configs.task, world)
         if continued is not None:
             runner.load(continued.checkpoint(args.checkpoint or configs.agent.load_checkpoint))
             _check_iterations_left(runner, continued)
@@ -135,7 +142,8 @@ def _what_to_train(args: argparse.Namespace) -> tuple[Run | None, Configs]:
     configs = task_configs(task, args)
     if args.resume is None and not configs.agent.resume:
         return None, configs
-    continued = latest_run(configs.agent.experiment_name, configs.task, configs.agent.load_run)
+    agent = configs.agent
+    continued = latest_run(agent.experiment_name, configs.task, agent.load_run, args.library)
     return continued, _configs_to_continue(continued, args)
 
 
@@ -145,7 +153,7 @@ def _configs_to_continue(continued: Run, args: argparse.Namespace) -> Configs:
     return task_configs(continued.task, args, continued)
 
 
-def _check_iterations_left(runner: OnPolicyRunner, continued: Run) -> None:
+def _check_iterations_left(runner: Trainer, continued: Run) -> None:
     done, wanted = runner.current_learning_iteration, runner.cfg.max_iterations
     if done >= wanted:
         raise ConfigError(
@@ -157,14 +165,17 @@ def _new_folder(configs: Configs) -> Path:
     return create_run_folder(configs.agent.experiment_name, configs.agent.run_name)
 
 
-def _learn(
-    runner: OnPolicyRunner, folder: Path, configs: Configs, args: argparse.Namespace, continued: Run | None
-) -> None:
+def _learn(runner: Trainer, folder: Path, configs: Configs, args: argparse.Namespace, continued: Run | None) -> None:
     """Train into the folder; a new folder goes away again if not one iteration worked."""
     first = runner.current_learning_iteration
     runner.run_dir = folder
     try:
         _write_config(folder, configs, args, continued)
+        if args.video_interval is not None:
+            from palestra.cli.training_videos import TrainingVideos
+
+            show = runner.console.message
+            runner.observer = TrainingVideos(folder, configs.task, args.video_interval, LAST_SECONDS, show)
         where = f"{runner.env.num_envs} environments on {runner.env.device}"
         if runner.world.size > 1:
             where = f"{runner.world.size} processes of {where.replace('cuda:0', 'a GPU each')}"
@@ -192,7 +203,7 @@ def _write_config(folder: Path, configs: Configs, args: argparse.Namespace, cont
         folder / CONFIG_FILE,
         {
             "task": configs.task,
-            "library": args.library,
+            "library": configs.library,
             **records,
             "versions": {**versions(), "palestra": __version__},
             "env": configs.env,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from palestra.envs.base import RLEnv
+from palestra.envs.memory import forget
 
 Policy = Callable[[dict[str, Any]], Tensor]
 
@@ -135,12 +136,14 @@ def evaluate(env: RLEnv, policy: Policy, num_episodes: int, seed: int | None = N
         seed: seed of the episodes.
     """
     obs, _ = env.reset(seed=seed)
+    forget(policy)
     recorder = _Recorder(env, num_episodes)
     longest = int(recorder.quota.max()) * (env.max_episode_length + 1)
     with torch.no_grad():
         for _ in range(longest):
             recorder.before_step()
             obs, reward, terminated, time_outs, _ = env.step_in_place(policy(obs))
+            forget(policy, terminated | time_outs)
             recorder.after_step(reward, terminated | time_outs)
             if not bool(recorder.wanted.any()):
                 break

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from palestra.errors import ConfigError
+from palestra.integrations import LIBRARIES, OURS
 
 FORMAT = 1
 """Version of the checkpoint's layout."""
@@ -27,13 +28,14 @@ def save_checkpoint(paths: Path | list[Path], content: dict[str, Any]) -> None:
 
     Args:
         paths: files to write; their folders are made.
-        content: tensors, numbers, strings, None, and lists, tuples and dictionaries of these.
+        content: tensors, numbers, strings, None, and lists, tuples and dictionaries of these; ``"library"`` names
+            the learner if it is another one.
 
     Raises:
         ConfigError: ``content`` holds something else; the message gives its place.
     """
     buffer = io.BytesIO()
-    torch.save({"library": "palestra", "format": FORMAT, "versions": versions(), **plain(content)}, buffer)
+    torch.save({"library": OURS, "format": FORMAT, "versions": versions(), **plain(content)}, buffer)
     for path in [paths] if isinstance(paths, Path) else paths:
         write_atomically(path, buffer.getbuffer())
 
@@ -66,7 +68,7 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
     except UNREADABLE as error:
         what = f"checkpoint {path} is truncated, damaged or no checkpoint ({type(error).__name__})"
         raise ConfigError(what + _beside(path)) from error
-    if not isinstance(content, dict) or content.get("library") != "palestra":
+    if not isinstance(content, dict) or content.get("library") not in LIBRARIES:
         raise ConfigError(f"{path} is a torch file but no checkpoint of Palestra")
     if content["format"] > FORMAT:
         newer = content["versions"].get("palestra", "a later version")

@@ -4,6 +4,7 @@ from typing import Literal
 
 from palestra.config.configclass import configclass
 from palestra.errors import ConfigError, did_you_mean
+from palestra.rl.logger import WANDB_PROJECT, check_logger
 
 ACTIVATIONS = (
     "elu", "relu", "selu", "lrelu", "tanh", "sigmoid", "softplus", "gelu", "swish", "mish", "identity",
@@ -145,8 +146,12 @@ class PPORunnerCfg:
     run_name: str = ""
     """Word appended to the run's folder name."""
 
-    logger: Literal["tensorboard", "none"] = "tensorboard"
-    """Where curves go beside ``metrics.csv``, which is always written."""
+    logger: Literal["tensorboard", "wandb", "none"] = "tensorboard"
+    """Where curves go beside ``metrics.csv``, which is always written; ``wandb`` (Weights & Biases) writes
+    TensorBoard's files too."""
+
+    wandb_project: str = WANDB_PROJECT
+    """Project of a run at Weights & Biases."""
 
     resume: bool = False
     """Whether to continue an earlier run of the experiment."""
@@ -182,7 +187,7 @@ class PPORunnerCfg:
     def validate_config(self) -> None:
         for name in ("num_steps_per_env", "max_iterations", "save_interval"):
             _positive(name, getattr(self, name))
-        _one_of("logger", self.logger, ("tensorboard", "none"))
+        check_logger(self.logger)
         _one_of("capture", self.capture, ("auto", "off"))
         for name in self.obs_groups:
             _one_of("obs_groups key", name, ("actor", "critic"))

@@ -1,4 +1,4 @@
-"""Curves of a run: ``metrics.csv`` always, TensorBoard events if asked for."""
+"""Curves of a run: ``metrics.csv`` always, TensorBoard events and Weights & Biases if asked for."""
 
 import csv
 import io
@@ -7,7 +7,25 @@ import time
 from pathlib import Path
 from typing import Any
 
+from palestra.errors import ConfigError, did_you_mean
 from palestra.rl.checkpoint import write_atomically
+from palestra.rl.wandb_run import WandbRun
+
+LOGGERS = ("tensorboard", "wandb", "none")
+"""What a run's ``logger`` can be; ``wandb`` writes TensorBoard's files too."""
+
+WANDB_PROJECT = "palestra"
+"""Project at Weights & Biases unless ``wandb_project`` says otherwise."""
+
+
+def check_logger(name: str) -> None:
+    """Refuse a logger that does not exist.
+
+    Raises:
+        ConfigError: unknown logger.
+    """
+    if name not in LOGGERS:
+        raise ConfigError(f"logger is {name!r}: {did_you_mean(name, LOGGERS)}")
 
 
 class MetricsFile:
@@ -99,16 +117,36 @@ class TensorBoardFile:
 
 
 class RunLogger:
-    """All files of curves in a run folder; without a folder nothing is written."""
+    """Everything that a run's numbers go to; without a folder nothing is written.
 
-    def __init__(self, run_dir: Path | None, logger: str, first_iteration: int = 0) -> None:
+    Args:
+        run_dir: the run's folder.
+        logger: one of ``LOGGERS``.
+        first_iteration: what is logged from here on replaces what an earlier run wrote.
+        wandb_project: project at Weights & Biases.
+
+    Raises:
+        ConfigError: Weights & Biases cannot be used; nothing is written then.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path | None,
+        logger: str,
+        first_iteration: int = 0,
+        wandb_project: str = WANDB_PROJECT,
+    ) -> None:
         self._metrics: MetricsFile | None = None
         self._events: TensorBoardFile | None = None
-        if run_dir is not None:
-            run_dir.mkdir(parents=True, exist_ok=True)
-            self._metrics = MetricsFile(run_dir / "metrics.csv", first_iteration)
-            if logger == "tensorboard":
-                self._events = TensorBoardFile(run_dir, first_iteration)
+        self._wandb: WandbRun | None = None
+        if run_dir is None:
+            return
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if logger == "wandb":
+            self._wandb = WandbRun(run_dir, wandb_project)
+        self._metrics = MetricsFile(run_dir / "metrics.csv", first_iteration)
+        if logger in ("tensorboard", "wandb"):
+            self._events = TensorBoardFile(run_dir, first_iteration)
 
     def write(self, row: dict[str, float | int]) -> None:
         """Log the numbers of an iteration."""
@@ -116,9 +154,19 @@ class RunLogger:
             self._metrics.write(row)
         if self._events is not None:
             self._events.write(int(row["iteration"]), row)
+        if self._wandb is not None:
+            self._wandb.write(row)
+
+    def write_video(self, path: Path, iteration: int) -> None:
+        """Log a video of the policy after ``iteration`` iterations, where that is possible."""
+        if self._wandb is not None:
+            self._wandb.write_video(path, iteration)
 
     def close(self) -> None:
         """Write what is buffered."""
         if self._events is not None:
             self._events.close()
             self._events = None
+        if self._wandb is not None:
+            self._wandb.close()
+            self._wandb = None

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from palestra.config.values import plain_value
 from palestra.errors import ConfigError, PalestraError, did_you_mean
+from palestra.integrations import OURS
 from palestra.rl.checkpoint import check_compatible, load_checkpoint, save_checkpoint
 from palestra.rl.config import PPORunnerCfg
 from palestra.rl.console import TrainingConsole
@@ -18,6 +19,7 @@ from palestra.rl.distributed import ALONE, World
 from palestra.rl.environment import Environment, Observations
 from palestra.rl.interrupt import InterruptGuard
 from palestra.rl.logger import RunLogger
+from palestra.rl.observer import TrainingObserver
 from palestra.rl.policy import InferencePolicy
 from palestra.rl.ppo import PPO, STATE_PARTS
 from palestra.rl.stopwatch import Stopwatch
@@ -77,6 +79,8 @@ class OnPolicyRunner:
         """The signal on which the last ``learn`` left early, if one came."""
         self.last_metrics: dict[str, float | int] = {}
         """Numbers of the last iteration, as logged."""
+        self.observer: TrainingObserver | None = None
+        """Who is told of each iteration."""
         self._stopwatch = Stopwatch(self.device)
         self._collect, self._update = self._work()
         self._started = False
@@ -97,7 +101,7 @@ class OnPolicyRunner:
         last = self.cfg.max_iterations if num_iterations is None else first + num_iterations
         self.ppo.share()
         self._begin_episodes()
-        logger = RunLogger(self.run_dir, self.cfg.logger, first)
+        logger = RunLogger(self.run_dir, self.cfg.logger, first, self.cfg.wandb_project)
         health_at = time.monotonic()
         self.stop_signal = None
         with InterruptGuard() as interrupt:
@@ -112,9 +116,13 @@ class OnPolicyRunner:
                         self._report_health()
                     if self.current_learning_iteration % self.cfg.save_interval == 0:
                         self._save_in_run()
+                    if self.observer is not None:
+                        self.observer.iteration_done(self.current_learning_iteration, self._save_in_run, logger)
                 self._report_health()
                 if self.current_learning_iteration > first:
                     self._save_in_run()
+                if self.observer is not None:
+                    self.observer.training_ended(logger, lambda: interrupt.signal is not None)
             finally:
                 self.console.stop()
                 logger.close()
@@ -220,11 +228,15 @@ class OnPolicyRunner:
         """Write a checkpoint to ``path``."""
         save_checkpoint(Path(path), self._content())
 
-    def _save_in_run(self) -> None:
-        if self.run_dir is not None and self._saved_at != self.current_learning_iteration:
+    def _save_in_run(self) -> Path | None:
+        """Save if it has not been done yet; return the checkpoint, or None without a run folder."""
+        if self.run_dir is None:
+            return None
+        path = self.checkpoint_path(self.current_learning_iteration)
+        if self._saved_at != self.current_learning_iteration:
             self._saved_at = self.current_learning_iteration
-            paths = [self.checkpoint_path(self.current_learning_iteration), self.checkpoint_path("last")]
-            save_checkpoint(paths, self._content())
+            save_checkpoint([path, self.checkpoint_path("last")], self._content())
+        return path
 
     def _content(self) -> dict[str, Any]:
         return {
@@ -258,6 +270,8 @@ class OnPolicyRunner:
             if part not in LOAD_PARTS:
                 raise ConfigError(f"no part {part!r} in a checkpoint: {did_you_mean(part, LOAD_PARTS)}")
         content = load_checkpoint(path)
+        if content["library"] != OURS:
+            raise ConfigError(f"checkpoint {path} was trained with {content['library']}, not with {OURS}")
         check_compatible(content, path, self.task, self.ppo.observation_dims, self.env.num_actions)
         try:
             self.ppo.load_state_dict(content, [part for part in STATE_PARTS if wanted.get(part)])

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from palestra.envs.base import RLEnv
+from palestra.envs.memory import forget
 from palestra.view.renderer import EnvRenderer
 
 MOST_FPS = 30.0
@@ -54,10 +55,12 @@ def record_video(env: RLEnv, policy: Policy, path: Path, seconds: float = 10.0, 
         )
         with contextlib.closing(writer):  # its own context manager leaves ffmpeg running after an error
             obs, _ = env.reset(seed=seed)
+            forget(policy)
             for step in range(round(seconds / env.step_dt)):
                 if step % steps_per_frame == 0:
                     writer.append_data(renderer.frame())
-                obs, *_ = env.step_in_place(policy(obs))
+                obs, _, terminated, time_outs, _ = env.step_in_place(policy(obs))
+                forget(policy, terminated | time_outs)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

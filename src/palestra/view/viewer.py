@@ -11,6 +11,7 @@ import mujoco
 from torch import Tensor
 
 from palestra.envs.base import RLEnv
+from palestra.envs.memory import forget
 from palestra.errors import PalestraError
 from palestra.view.markers import add_markers, markers_of
 from palestra.view.renderer import aim_camera, camera_origin, copy_state, followed_asset
@@ -38,6 +39,7 @@ def watch(env: RLEnv, policy: Callable[[dict[str, Any]], Tensor], seed: int | No
     viewer, model = env.cfg.viewer, visual_model(env.scene)
     data = mujoco.MjData(model)
     obs, _ = env.reset(seed=seed)
+    forget(policy)
     copy_state(env, viewer.env_index, model, data)
     followed = followed_asset(env)
     try:
@@ -50,7 +52,8 @@ def watch(env: RLEnv, policy: Callable[[dict[str, Any]], Tensor], seed: int | No
             aim_camera(window.cam, origin, viewer.eye, viewer.lookat)
         due = time.perf_counter()
         while window.is_running():
-            obs, *_ = env.step_in_place(policy(obs))
+            obs, _, terminated, time_outs, _ = env.step_in_place(policy(obs))
+            forget(policy, terminated | time_outs)
             with window.lock():
                 light_from_above(model, origin)
                 copy_state(env, viewer.env_index, model, data)

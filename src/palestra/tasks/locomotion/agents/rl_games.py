@@ -1,0 +1,49 @@
+"""RL-Games on the locomotion tasks."""
+
+import math
+
+from palestra.integrations.rl_games import (
+    ConfigCfg,
+    ContinuousSpaceCfg,
+    InitializerCfg,
+    MlpCfg,
+    NetworkCfg,
+    ParamsCfg,
+    RlGamesRunnerCfg,
+    SpaceCfg,
+)
+from palestra.utils import configclass
+
+
+@configclass
+class VelocityFlatGo2AgentCfg(RlGamesRunnerCfg):
+    """The task's own settings, as far as RL-Games has them."""
+
+    experiment_name: str = "velocity_flat_go2"
+    max_iterations: int = 300
+    save_interval: int = 50
+    params: ParamsCfg = ParamsCfg(
+        network=NetworkCfg(
+            separate=True,
+            space=SpaceCfg(
+                continuous=ContinuousSpaceCfg(
+                    mu_init=InitializerCfg(name="orthogonal_initializer", gain=0.01),
+                    sigma_init=InitializerCfg(name="const_initializer", val=math.log(1.2)),
+                )
+            ),
+            mlp=MlpCfg(units=[128, 128]),
+        ),
+        config=ConfigCfg(
+            horizon_length=16,
+            minibatch_size_per_env=4,
+            mini_epochs=5,
+            learning_rate=1e-3,
+            kl_threshold=0.02,
+            gamma=0.97,
+            entropy_coef=0.005,
+            normalize_input=True,
+            normalize_value=True,
+            truncate_grads=True,
+            clip_actions=False,
+        ),
+    )

@@ -1,0 +1,21 @@
+"""RSL-RL's settings for the locomotion tasks, the same as those of the tasks' own learner."""
+
+from palestra.integrations.rsl_rl.cfg import RslRlMLPModelCfg, RslRlOnPolicyRunnerCfg, RslRlPpoAlgorithmCfg
+from palestra.utils import configclass
+
+Gaussian = RslRlMLPModelCfg.GaussianDistributionCfg
+
+
+@configclass
+class VelocityFlatGo2AgentCfg(RslRlOnPolicyRunnerCfg):
+    """RSL-RL cannot scale the output layer's initial weights, as the task's own learner does."""
+
+    experiment_name: str = "velocity_flat_go2"
+    num_steps_per_env: int = 16
+    max_iterations: int = 300
+    save_interval: int = 50
+    actor: RslRlMLPModelCfg = RslRlMLPModelCfg(
+        hidden_dims=[128, 128], obs_normalization=True, distribution_cfg=Gaussian(init_std=1.2)
+    )
+    critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[128, 128], obs_normalization=True)
+    algorithm: RslRlPpoAlgorithmCfg = RslRlPpoAlgorithmCfg(entropy_coef=0.005, gamma=0.97, desired_kl=0.02)

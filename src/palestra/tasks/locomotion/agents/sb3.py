@@ -1,0 +1,23 @@
+"""Settings for Stable-Baselines3, as near to the tasks' own as it allows: it has no adaptive step size."""
+
+from palestra.integrations.sb3 import PolicyKwargsCfg, Sb3PPOCfg, VecNormalizeCfg
+from palestra.utils import configclass
+
+
+@configclass
+class VelocityFlatGo2AgentCfg(Sb3PPOCfg):
+    """Follows commands; slower than the task's own settings, which adapt the step size."""
+
+    experiment_name: str = "velocity_flat_go2"
+    n_steps: int = 16
+    max_iterations: int = 300
+    n_minibatches: int | None = 4
+    n_epochs: int = 5
+    gamma: float = 0.97
+    ent_coef: float = 0.005
+    learning_rate: float | str = 1e-3
+    target_kl: float | None = 0.04
+    vf_coef: float = 1.0
+    max_grad_norm: float = 1.0
+    policy_kwargs: PolicyKwargsCfg = PolicyKwargsCfg(net_arch=[128, 128], activation_fn="ELU", log_std_init=0.18)
+    vec_normalize: VecNormalizeCfg = VecNormalizeCfg(norm_obs=True, norm_reward=True)

@@ -1,0 +1,40 @@
+"""Agents of the locomotion tasks for skrl, with the settings of the tasks' own as far as skrl has them."""
+
+import math
+
+from palestra.integrations.skrl import (
+    DeterministicModelCfg,
+    GaussianModelCfg,
+    ModelsCfg,
+    NetworkCfg,
+    PPOCfg,
+    SkrlRunnerCfg,
+)
+from palestra.utils import configclass
+
+
+@configclass
+class VelocityFlatGo2AgentCfg(SkrlRunnerCfg):
+    """The settings that were measured for the task's own agent; see its docstring."""
+
+    experiment_name: str = "velocity_flat_go2"
+    max_iterations: int = 300
+    save_interval: int = 50
+    models: ModelsCfg = ModelsCfg(
+        policy=GaussianModelCfg(network=[NetworkCfg(layers=[128, 128])], initial_log_std=math.log(1.2)),
+        value=DeterministicModelCfg(network=[NetworkCfg(layers=[128, 128])]),
+    )
+    agent: PPOCfg = PPOCfg(
+        rollouts=16,
+        learning_epochs=5,
+        mini_batches=4,
+        discount_factor=0.97,
+        learning_rate=1e-3,
+        learning_rate_scheduler="KLAdaptiveLR",
+        learning_rate_scheduler_kwargs={"kl_threshold": 0.02, "min_lr": 1e-5, "max_lr": 1e-2},
+        observation_preprocessor="RunningStandardScaler",
+        value_preprocessor="RunningStandardScaler",
+        grad_norm_clip=1.0,
+        entropy_loss_scale=0.005,
+        value_loss_scale=1.0,
+    )

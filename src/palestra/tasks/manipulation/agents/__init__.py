@@ -1,0 +1,1 @@
+"""Agent configs of the other libraries, one module a library."""
