@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,17 +39,19 @@ class Watch:
     total: float = 0.0
 
 
-def train(arguments: list[str], limit: float) -> Iterator[Watch]:
+def train(arguments: list[str], limit: float, keep: Path | None = None) -> Iterator[Watch]:
     """Run ``palestra train`` in a new temporary folder; yields after every look with new rows, and at the end.
 
-    Closing the iterator ends the training. ``limit`` is in seconds.
+    Closing the iterator ends the training. ``limit`` is in seconds. The folder ``keep`` is used instead, and left.
 
     Raises:
         RuntimeError: the command failed; holds the end of its output.
     """
     watch = Watch()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SRC), os.environ.get("PYTHONPATH", "")])}
-    with tempfile.TemporaryDirectory(prefix="palestra-benchmark-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="palestra-benchmark-") if keep is None else nullcontext(str(keep)) as folder
+    ):
         output = Path(folder) / "output.txt"
         with open(output, "w") as sink:
             size = -1

@@ -97,7 +97,7 @@ def test_tasks_are_listed_for_people_and_programs(capsys):
     assert listed["Cartpole"] == {
         "id": "Cartpole",
         "description": "balance a pole on a cart",
-        "libraries": ["palestra"],
+        "libraries": ["palestra", "rl_games", "rsl_rl", "sb3", "skrl"],
         "play": "Cartpole-Play",
     }
 

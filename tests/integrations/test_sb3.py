@@ -312,7 +312,7 @@ def test_actions_that_are_not_finite_stop_the_training_with_one_line():
     learner.learn(1)
     with torch.no_grad():
         learner.model.policy.action_net.weight.fill_(float("nan"))
-    with pytest.raises(PalestraError, match="iteration 1: the policy's actions are not finite"):
+    with pytest.raises(PalestraError, match="iteration 1: .* not finite"):
         learner.learn(1)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from palestra.config.registry import PLAY_SUFFIX
 from palestra.config.yaml_io import Overlay, load_yaml_config
 from palestra.errors import ConfigError
 from palestra.integrations import OURS
@@ -90,7 +91,8 @@ def latest_run(experiment: str, task: str, pattern: str = ".*", library: str | N
     runs = [p for p in _runs_in(folder) if _matches(pattern, p.name)]
     for path in reversed(runs):
         run = open_run(path)
-        if library in (None, run.library):
+        of_task = run.task.removesuffix(PLAY_SUFFIX) == task.removesuffix(PLAY_SUFFIX)  # others may share the folder
+        if of_task and library in (None, run.library):
             return run
     which = "" if pattern == ".*" else f" that matches {pattern!r}"
     flag = "" if library is None else f" --library {library}"

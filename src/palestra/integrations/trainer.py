@@ -99,6 +99,7 @@ class LibraryRunnerCfg:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: it must be at least 1")
         check_logger(self.logger)
+        check_device(self.device)
 
 
 class StopTrainingError(Exception):

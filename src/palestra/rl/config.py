@@ -189,6 +189,7 @@ class PPORunnerCfg:
             _positive(name, getattr(self, name))
         check_logger(self.logger)
         _one_of("capture", self.capture, ("auto", "off"))
+        check_device(self.device)
         for name in self.obs_groups:
             _one_of("obs_groups key", name, ("actor", "critic"))
         for name in ("actor", "critic"):
@@ -203,6 +204,22 @@ class PPORunnerCfg:
             )
         if self.shared_trunk and self.actor.obs_normalization != self.critic.obs_normalization:
             raise ConfigError("shared_trunk needs the same obs_normalization for actor and critic")
+
+
+def check_device(name: str | None) -> None:
+    """Refuse the name of a learner's device that PyTorch does not know; None takes the environment's.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if name is None:
+        return
+    import torch  # only a device that was named needs it
+
+    try:
+        torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device is {name!r}: use 'cpu', or 'cuda:0' for the first GPU") from None
 
 
 def _positive(name: str, value: float) -> None:
