@@ -16,6 +16,7 @@ from palestra.config.plain import plain_value
 from palestra.envs.base import RLEnv
 from palestra.errors import ConfigError, PalestraError
 from palestra.rl.checkpoint import check_compatible, load_checkpoint, save_checkpoint
+from palestra.rl.config import check_device
 from palestra.rl.console import TrainingConsole
 from palestra.rl.distributed import ALONE, World
 from palestra.rl.interrupt import InterruptGuard
