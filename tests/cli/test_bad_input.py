@@ -38,7 +38,7 @@ def empty_directory(tmp_path, monkeypatch):
         ("train Cartpole --device gpu", "device 'gpu' is unknown; use 'cpu' or 'cuda:0'"),
         ("train Cartpole --device mps", "device 'mps' has no engine; use 'cpu' or 'cuda:0'"),
         ("train Cartpole agent.device=foo", "agent: device is 'foo': use 'cpu', or 'cuda:0' for the first GPU"),
-        ("train Cartpole --library skrl agent.device=foo", "agent: device is 'foo': use 'cpu', or 'cuda:0'"),
+        ("train Cartpole --library skrl agent.device=foo", "agent: device is 'foo': use 'cpu', or 'cuda:0' for the first GPU"),
         ("train Cartpole --library rsl_rx", "unknown library 'rsl_rx': did you mean 'rsl_rl'? known: 'palestra', 'rsl_rl', 'skrl', 'rl_games', 'sb3'"),
         ("train Cartpole --logger mlflow", "--logger: expected 'tensorboard' or 'wandb' or 'none', got 'mlflow' (str)"),
         ("train Cartpole --run_name a/b", "run_name is 'a/b'; it must be one folder name, without '/'"),
