@@ -32,13 +32,15 @@ from palestra.rl.checkpoint import load_checkpoint
 
 TASKS = {
     "Cartpole": ("return", 475.0, "Episode/length", 490.0),
-    "Reach-Franka": ("success", 0.80, "Metrics/success_rate", 0.90),
+    "Reach-Franka": ("success", 0.80, "Metrics/success_rate", 0.95),
 }
 """Task to the evaluated score, what it must be, the metric of training that ends a run, and at which value."""
 INTERVAL = 5
 """Iterations between two checkpoints: the resolution."""
-ENOUGH = 6
-"""Iterations for which training must be above its mark before a run is ended: at least one checkpoint lies in them."""
+ENOUGH = 12
+"""Iterations for which training must be above its mark before a run is ended."""
+FEWEST = 40
+"""Iterations that a run has at least: at first only episodes that succeed may end."""
 
 
 def score(task: str, checkpoint: Path, episodes: int) -> float:
@@ -62,7 +64,7 @@ def run(task: str, library: str, seed: int, args: argparse.Namespace) -> dict[st
         training = train([*words, f"agent.save_interval={INTERVAL}"], args.limit, Path(folder))
         for watch in training:
             last = [row.get(metric, 0.0) for row in watch.rows[-ENOUGH:]]
-            if len(last) == ENOUGH and min(last) >= plenty:
+            if len(watch.rows) >= FEWEST and min(last) >= plenty:
                 break
         training.close()
         scores = {}
