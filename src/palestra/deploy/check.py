@@ -14,6 +14,7 @@ from palestra.deploy.graph import Memory, PolicyGraph
 from palestra.envs.base import RLEnv
 from palestra.envs.memory import forget
 from palestra.errors import PalestraError
+from palestra.integrations import TrainedPolicy
 
 OBSERVATIONS = 1000
 """Observations of the environment, at least, on which the files are compared with the policy."""
@@ -77,7 +78,12 @@ def open_onnx(path: Path) -> Run:
 
 @torch.no_grad()
 def round_trip(
-    env: RLEnv, policy: Any, graph: PolicyGraph, files: dict[str, Run], seed: int | None, count: int = OBSERVATIONS
+    env: RLEnv,
+    policy: TrainedPolicy,
+    graph: PolicyGraph,
+    files: dict[str, Run],
+    seed: int | None,
+    count: int = OBSERVATIONS,
 ) -> dict[str, Any]:
     """Let a policy act and compare what the exported files say to the same observations.
 

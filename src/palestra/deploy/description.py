@@ -28,15 +28,14 @@ _PACKAGES = {"rsl_rl": "rsl-rl-lib", "skrl": "skrl", "rl_games": "rl-games", "sb
 def describe_policy(env: RLEnv, graph: PolicyGraph, task: str, content: dict[str, Any]) -> Description:
     """Describe a policy and the environment that it acts in.
 
-    The top level has ``format``, ``task``, ``library``, ``trained`` (iteration, steps and versions), ``versions`` (of
-    this export), ``policy`` (inputs, outputs, memory, bounds, normaliser), ``observations`` (what ``obs`` holds, group
-    after group, with slices of the whole vector), and as in ``palestra info --json`` ``control``, ``actions``,
-    ``articulations`` and ``commands``.
+    The top level has ``trained`` (iterations, steps and versions), ``versions`` (of this export), ``policy`` (inputs,
+    outputs, memory, bounds, normaliser), ``observations`` (what ``obs`` holds, group after group, with slices of the
+    whole vector), and as in ``palestra info --json`` ``control``, ``actions``, ``articulations`` and ``commands``.
 
     Args:
         env: the environment of the run.
         graph: the policy.
-        task: its name.
+        task: name of the task.
         content: what the checkpoint holds.
 
     Raises:
@@ -50,9 +49,6 @@ def describe_policy(env: RLEnv, graph: PolicyGraph, task: str, content: dict[str
             f"{observations['width']}"
         )
     return {
-        "format": FORMAT,
-        "task": task,
-        "library": content["library"],
         "trained": {
             "iterations": content.get("iter"),
             "env_steps": content.get("env_steps"),

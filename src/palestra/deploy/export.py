@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from palestra.deploy.check import open_onnx, open_torchscript, round_trip
-from palestra.deploy.description import describe_policy, sha256
+from palestra.deploy.description import FORMAT, describe_policy, sha256
 from palestra.deploy.formats import write_onnx, write_torchscript
 from palestra.envs.base import RLEnv
 from palestra.errors import ConfigError
+from palestra.integrations import TrainedPolicy
 
 TORCHSCRIPT, ONNX, DESCRIPTION = "policy.pt", "actor.onnx", "policy.json"
 """Names of the files."""
@@ -21,7 +22,7 @@ TORCHSCRIPT, ONNX, DESCRIPTION = "policy.pt", "actor.onnx", "policy.json"
 
 def export(
     env: RLEnv,
-    policy: Any,
+    policy: TrainedPolicy,
     content: dict[str, Any],
     folder: Path,
     *,
@@ -49,13 +50,17 @@ def export(
         ConfigError: the folder cannot be written.
         PalestraError: the policy cannot be expressed, or the files compute something else.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"cannot write {folder}: it is a file, not a folder")
     graph = policy.graph()
-    described = describe_policy(env, graph, task, content)
-    origin = {
+    described = {
+        "format": FORMAT,
+        "task": task,
+        "library": content["library"],
         "run": None if run is None else str(run),
         "checkpoint": {"file": str(checkpoint), "sha256": sha256(checkpoint)},
+        **describe_policy(env, graph, task, content),
     }
-    described = {**described, **origin}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))

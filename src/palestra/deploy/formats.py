@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -80,11 +81,12 @@ def write_onnx(graph: PolicyGraph, path: Path, metadata: str) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep PyTorch's notes about its own exporter off the terminal."""
+    """Keep what PyTorch logs, warns and prints about its own exporter off the terminal: errors are raised anyway."""
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
+    hidden = io.StringIO()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(hidden), contextlib.redirect_stdout(hidden):
             warnings.simplefilter("ignore")
             yield
     finally:

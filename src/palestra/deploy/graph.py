@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -88,9 +89,9 @@ class SideBySide(nn.Module):
 class PolicyGraph(nn.Module):
     """Observations and memory in, bounded mean actions and new memory out.
 
-    ``graph(obs, *memory)`` takes observations ``(batch, obs_dim)`` as the environment gives them, and each tensor of the
-    memory ``(layers, batch, width)``, which is zero at the start of an episode. It returns actions ``(batch,
-    num_actions)`` as the environment took them in training; with memory, a tuple of these and the memory after the step.
+    ``graph(obs, *memory)`` takes observations ``(batch, obs_dim)`` as the environment gives them, and each tensor of
+    the memory ``(layers, batch, width)``, which is zero at the start of an episode. It returns actions ``(batch,
+    num_actions)`` as the environment took them in training; with memory, a tuple of these and the new memory.
 
     Args:
         network: normalised observations and memory to actions, or to a tuple of actions and memory.
@@ -99,7 +100,7 @@ class PolicyGraph(nn.Module):
         num_actions: width of an action.
         normalizer: what observations pass through first.
         obs_limit: bound on each entry of an observation, before the normaliser.
-        action_limit: bound on each action: one number for all or one each.
+        action_limit: bound on each action.
         memory: what a recurrent network remembers.
     """
 
@@ -121,8 +122,8 @@ class PolicyGraph(nn.Module):
         self.obs_dim = obs_dim
         self.num_actions = num_actions
         self.normalizer = normalizer
-        self.obs_limit = obs_limit
-        self.action_limit = action_limit
+        self.obs_limit = _bound(obs_limit)
+        self.action_limit = _bound(action_limit)
         self.memory = dict(memory or {})
         self.eval()
 
@@ -183,6 +184,10 @@ def memory_of(rnn: nn.Module) -> Memory:
 def numbers(values: Tensor) -> list[float]:
     """Return a vector as numbers; a float32 becomes the shortest decimal that means it."""
     return [float(str(value)) for value in values.detach().cpu().numpy()]
+
+
+def _bound(limit: float | None) -> float | None:
+    return None if limit is None or math.isinf(limit) else float(limit)
 
 
 def _tensors(names: list[str], shapes: list[list[Any]]) -> list[dict[str, Any]]:

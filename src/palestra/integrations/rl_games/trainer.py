@@ -305,7 +305,7 @@ class RlGamesPolicy:
             player.obs_shape[0],
             player.actions_num,
             normalizer=normalizer,
-            obs_limit=None if math.isinf(self.clip_obs) else self.clip_obs,
+            obs_limit=self.clip_obs,
             action_limit=self.clip_actions if bound is None else bound,
             memory=memory,
         )
