@@ -94,7 +94,7 @@ def _put(partial: Path, folder: Path) -> None:
         os.rename(folder, old / folder.name)
         try:
             os.rename(partial, folder)
-        except OSError:
+        except BaseException:
             os.rename(old / folder.name, folder)
             raise
     finally:
