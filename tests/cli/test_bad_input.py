@@ -21,7 +21,7 @@ def empty_directory(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("tran Cartpole", "unknown command 'tran': did you mean 'train'? known: 'train', 'play', 'eval', 'tasks', 'info', 'bench'"),
+        ("tran Cartpole", "unknown command 'tran': did you mean 'train'? known: 'train', 'play', 'eval', 'export', 'tasks', 'info', 'bench'"),
         ("--seed 1 train", "flag '--seed' stands before the command: type palestra COMMAND --seed …"),
         ("train", "which task? for example: palestra train Reach-Franka (palestra tasks lists them)"),
         ("train Cartpol", f"unknown task 'Cartpol': did you mean 'Cartpole', 'Cartpole-Direct', 'Cartpole-NoVelocity'? known: {TASKS}"),

@@ -79,7 +79,7 @@ def test_what_is_a_path(tmp_path, monkeypatch):
 def test_help_lists_the_commands_and_each_commands_flags(capsys):
     assert main(["--help"]) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
-    assert listed == ["train", "play", "eval", "tasks", "info", "bench"]
+    assert listed == ["train", "play", "eval", "export", "tasks", "info", "bench"]
     for command, flag in (("train", "--max_iterations"), ("play", "--video_length"), ("eval", "--num_episodes")):
         with pytest.raises(SystemExit) as left:
             main([command, "--help"])

@@ -172,3 +172,19 @@ def test_every_number_of_every_task_has_a_unit(task: str):
     terms = [t for group in description["observations"].values() for t in group["terms"]]
     entries = [e for t in terms + description["actions"]["terms"] for e in t["entries"]]
     assert [e["name"] for e in entries if not e["units"]] == []
+
+
+def test_gains_are_the_configured_ones_whatever_an_event_did(go2):
+    """A description goes to a robot: what was randomized in environment 0 must not."""
+    cfg = load_env_cfg("Velocity-Flat-Go2")
+    env = palestra.make("Velocity-Flat-Go2", num_envs=2, cfg=cfg)
+    try:
+        robot = env.scene["robot"]
+        robot.write_joint_stiffness_to_sim(3.0 * robot.data.joint_stiffness)
+        robot.write_joint_damping_to_sim(2.0 * robot.data.joint_damping)
+        robot.data.joint_pos_limits *= 0.5
+        robot.data.joint_effort_limits *= 0.5
+        assert robot.data.joint_stiffness[0, 0] == 75.0
+        assert describe(env, "Velocity-Flat-Go2")["articulations"] == go2["articulations"]
+    finally:
+        env.close()

@@ -161,9 +161,8 @@ def find_trained(target: str, args: argparse.Namespace) -> Trained:
     if is_path(target):
         file = Path(target)
         if file.is_file() and _run_around(file) is None:
-            raise ConfigError(
-                f"{target} lies in no run folder: name its task too (palestra play TASK --checkpoint {target})"
-            )
+            example = f"{' '.join(args.command_line[:2])} TASK --checkpoint {target}"
+            raise ConfigError(f"{target} lies in no run folder: name its task too ({example})")
         run = open_run(file)
         chosen = target if target.endswith(".pth") and wanted is None else str(run.checkpoint(wanted))
         return Trained(run.task, chosen, run)

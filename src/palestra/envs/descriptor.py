@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from palestra.actuators.actuator import make_actuator
 from palestra.assets import Articulation
 from palestra.config.plain import plain_value
 from palestra.envs.base import BaseEnv
@@ -28,11 +29,11 @@ def describe(env: BaseEnv, task: str = "") -> Description:
     """Describe an environment.
 
     The top level has ``format``, ``task``, ``control`` (periods and lengths), ``observations`` (by group),
-    ``actions``, ``articulations`` (joints in the simulation's order with defaults, gains and limits), ``commands``,
-    ``rewards``, ``terminations``, ``events`` and ``curriculum``. Direct environments have no terms; those that
-    define ``io_descriptor()``, which returns ``{"observations": {group: [names]}, "actions": [names]}``, have
-    names, the others indices. A name may also be a mapping with ``name``, ``units``, ``frame`` and ``scale`` (what the
-    quantity in these units is multiplied by).
+    ``actions``, ``articulations`` (joints in the simulation's order with defaults, gains and limits as configured,
+    whatever events do to them), ``commands``, ``rewards``, ``terminations``, ``events`` and ``curriculum``. Direct
+    environments have no terms; those that define ``io_descriptor()``, which returns ``{"observations": {group:
+    [names]}, "actions": [names]}``, have names, the others indices. A name may also be a mapping with ``name``,
+    ``units``, ``frame`` and ``scale`` (what the quantity in these units is multiplied by).
 
     Args:
         env: the environment.
@@ -185,18 +186,45 @@ def _articulation(env: BaseEnv, asset: Articulation) -> Description:
         "default_root_quat": asset.cfg.init_state.rot,
         "default_joint_pos": data.default_joint_pos[0],
         "default_joint_vel": data.default_joint_vel[0],
-        "stiffness": data.joint_stiffness[0],
-        "damping": data.joint_damping[0],
-        "effort_limits": data.joint_effort_limits[0],
-        "velocity_limits": data.joint_vel_limits[0],
-        "position_limits": data.joint_pos_limits[0],
-        "soft_position_limits": data.soft_joint_pos_limits[0],
+        **_configured_gains(asset),
+        **_compiled_limits(joints, asset.cfg.soft_joint_pos_limit_factor),
         "armature": [float(model.dof_armature[i]) for i in dofs],
         "friction": [float(model.dof_frictionloss[i]) for i in dofs],
         "actuators": {
             group: {"kind": cfg.kind, "joint_names": asset.actuators[group].joint_names}
             for group, cfg in asset.cfg.actuators.items()
         },
+    }
+
+
+def _configured_gains(asset: Articulation) -> Description:
+    """Return gains and limits of the actuators as configured: events may have changed those of an environment."""
+    data = asset.data
+    fields = {
+        "stiffness": ("stiffness", data.joint_stiffness),
+        "damping": ("damping", data.joint_damping),
+        "effort_limits": ("effort_limit", data.joint_effort_limits),
+        "velocity_limits": ("velocity_limit", data.joint_vel_limits),
+    }
+    rows = {name: present[0].clone() for name, (_, present) in fields.items()}
+    for group, cfg in asset.cfg.actuators.items():
+        bound = asset.actuators[group]
+        fresh = make_actuator(cfg, group, bound.joint_names, bound.joint_ids, 1, asset.device)
+        for name, (field, _) in fields.items():
+            rows[name][bound.joint_ids] = getattr(fresh, field)[0]
+    return rows
+
+
+def _compiled_limits(joints: list[Any], soft_factor: float) -> Description:
+    """Return the joints' ranges as compiled, and the share of them around the middle that is kept."""
+    ranges = torch.tensor([joint.range.tolist() for joint in joints], dtype=torch.float32).reshape(-1, 2)
+    limited = torch.tensor([bool(joint.limited[0]) for joint in joints], dtype=torch.bool).unsqueeze(-1)
+    middle, half = ranges.mean(dim=-1, keepdim=True), 0.5 * (ranges[:, 1:] - ranges[:, :1])
+    soft = torch.cat((middle - soft_factor * half, middle + soft_factor * half), dim=-1)
+    free = torch.tensor((-float("inf"), float("inf")))
+    return {
+        "position_limits": torch.where(limited, ranges, free),
+        "soft_position_limits": torch.where(limited, soft, free),
     }
 
 

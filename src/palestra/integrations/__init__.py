@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from palestra.errors import ConfigError, did_you_mean
 
@@ -14,10 +13,26 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from palestra.deploy.graph import PolicyGraph
     from palestra.integrations.trainer import Trainer
     from palestra.rl.distributed import World
 
 OURS = "palestra"
+
+
+class TrainedPolicy(Protocol):
+    """What a checkpoint holds, ready to act.
+
+    One that remembers also has ``reset(done)``, which forgets where ``done`` ``(num_envs,)`` is true.
+    """
+
+    def __call__(self, obs: Any) -> Tensor:
+        """Return actions ``(num_envs, num_actions)`` for observation groups."""
+        ...
+
+    def graph(self) -> PolicyGraph:
+        """Return the policy as a function of tensors, for export."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -45,8 +60,9 @@ OTHERS = {
 """Libraries by the name that ``--library`` takes, which is also the module below this one.
 
 Each module has ``make_trainer(env, cfg, task)``, which returns a :class:`palestra.integrations.trainer.Trainer`;
-``policy_of(content, device)``, which returns the policy of a checkpoint's content; and ``native_overlay(values)``,
-which turns a config file in the library's own form into one with ``agent`` at its root, or returns None for another.
+``policy_of(content, device)``, which returns the :class:`TrainedPolicy` of a checkpoint's content; and
+``native_overlay(values)``, which turns a config file in the library's own form into one with ``agent`` at its root, or
+returns None for another.
 """
 
 LIBRARIES = (OURS, *OTHERS)
@@ -92,11 +108,8 @@ def make_trainer(library: str, env: Any, cfg: Any, task: str, world: World) -> T
     return module.make_trainer(env, cfg, task)
 
 
-def policy_of(content: dict[str, Any], device: torch.device | str = "cpu") -> Callable[[Any], Tensor]:
+def policy_of(content: dict[str, Any], device: torch.device | str = "cpu") -> TrainedPolicy:
     """Return the policy of a checkpoint's content, whichever library trained it.
-
-    The policy takes observation groups and returns actions ``(num_envs, num_actions)``; if it remembers, its
-    ``reset(done)`` forgets where ``done`` ``(num_envs,)`` is true.
 
     Raises:
         ConfigError: its library is not installed.

@@ -165,6 +165,7 @@ class Actor(Model):
 
     def __init__(self, obs_dim: int, num_actions: int, cfg: ModelCfg) -> None:
         super().__init__(obs_dim, num_actions, cfg)
+        self.num_actions = num_actions
         self.distribution = Gaussian(num_actions, cfg)
 
     @property

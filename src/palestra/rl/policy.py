@@ -6,10 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from palestra.deploy.graph import Normalizer, PolicyGraph
 from palestra.rl.checkpoint import load_checkpoint
 from palestra.rl.config import ModelCfg
 from palestra.rl.environment import Observations
 from palestra.rl.networks import Actor
+from palestra.rl.normalizer import EmpiricalNormalization
 from palestra.rl.storage import concatenate
 
 
@@ -31,6 +33,20 @@ class InferencePolicy(nn.Module):
         x = obs if isinstance(obs, Tensor) else concatenate(obs, self.groups)
         actions = self.actor(x)
         return actions if self.clip_actions is None else actions.clamp(-self.clip_actions, self.clip_actions)
+
+    def graph(self) -> PolicyGraph:
+        """Return the policy as a function of tensors, for export."""
+        actor, moments, normalizer = self.actor, self.actor.obs_normalizer, None
+        if isinstance(moments, EmpiricalNormalization):
+            normalizer = Normalizer(moments.mean, moments.std + moments.eps, None, "std + epsilon", moments.eps)
+        return PolicyGraph(
+            actor.mlp,
+            self.groups,
+            actor.obs_dim,
+            actor.num_actions,
+            normalizer=normalizer,
+            action_limit=self.clip_actions,
+        )
 
 
 def load_policy(path: Path | str, device: torch.device | str = "cpu") -> InferencePolicy:

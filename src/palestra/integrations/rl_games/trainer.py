@@ -18,10 +18,11 @@ from rl_games.algos_torch.players import PpoPlayerContinuous
 from rl_games.common.algo_observer import IsaacAlgoObserver
 from rl_games.common.tr_helpers import DefaultRewardsShaper
 from rl_games.torch_runner import Runner
-from torch import Tensor
+from torch import Tensor, nn
 
 from palestra.config import apply_overlay
 from palestra.config.yaml_io import Overlay
+from palestra.deploy.graph import Memory, Normalizer, PolicyGraph
 from palestra.envs.base import Observations, RLEnv
 from palestra.errors import ConfigError
 from palestra.integrations.rl_games.cfg import RlGamesRunnerCfg
@@ -37,6 +38,9 @@ from palestra.rl.console import TrainingConsole
 
 ENV_NAME = "palestra"
 """Name under which RL-Games finds the environment while the agent is built."""
+
+NORMALIZED_LIMIT = 5.0
+"""Bound that RL-Games' ``RunningMeanStd`` puts on what it has normalised."""
 
 UNUSABLE = (ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError)
 """What RL-Games raises while it builds networks and buffers from settings that it cannot use."""
@@ -281,6 +285,52 @@ class RlGamesPolicy:
             player.states = None
             return
         player.states = [state.masked_fill(done.to(state.device).view(1, -1, 1), 0.0) for state in player.states]
+
+    def graph(self) -> PolicyGraph:
+        """Return the policy as a function of tensors, for export."""
+        player, model = self.player, self.player.model
+        network, normalizer, memory = model.a2c_network, None, None
+        if player.normalize_input:
+            moments = model.running_mean_std
+            mean, var, epsilon = moments.running_mean.float(), moments.running_var.float(), moments.epsilon
+            normalizer = Normalizer(mean, torch.sqrt(var + epsilon), NORMALIZED_LIMIT, "sqrt(var + epsilon)", epsilon)
+        if player.is_rnn:
+            states = network.get_default_rnn_state()
+            actors = states[: len(states) // 2] if network.is_separate_critic() else states  # the critic's are behind
+            memory = {name: (s.shape[0], s.shape[2]) for name, s in zip(("h", "c"), actors, strict=False)}
+        bound = float(player.actions_high[0]) if player.clip_actions else None
+        return PolicyGraph(
+            MeanAction(network, 1.0 if bound is None else bound, memory or {}),
+            self.groups,
+            player.obs_shape[0],
+            player.actions_num,
+            normalizer=normalizer,
+            obs_limit=self.clip_obs,
+            action_limit=self.clip_actions if bound is None else bound,
+            memory=memory,
+        )
+
+
+class MeanAction(nn.Module):
+    """RL-Games' network without its dictionaries: normalised observations and memory to mean actions and memory.
+
+    Args:
+        network: the network of the actor, and of the critic, whose part is left out.
+        scale: what an action of 1 is for the environment.
+        memory: what the actor remembers.
+    """
+
+    def __init__(self, network: Any, scale: float, memory: Memory) -> None:
+        super().__init__()
+        self.network, self.scale, self.memory = network, scale, memory
+        self.separate = network.is_separate_critic()
+
+    def forward(self, x: Tensor, *memory: Tensor) -> Tensor | tuple[Tensor, ...]:
+        of_critic = [torch.zeros_like(part) for part in memory] if self.separate else []
+        states = (*memory, *of_critic) if memory else None
+        mu, _, _, after = self.network({"obs": x, "rnn_states": states, "is_train": False})
+        mu = mu if self.scale == 1.0 else mu * self.scale
+        return (mu, *after[: len(memory)]) if memory else mu
 
 
 def make_trainer(env: RLEnv, cfg: Any, task: str = "") -> RlGamesTrainer:

@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 
 import torch
 from rsl_rl.models import MLPModel
+from rsl_rl.modules import EmpiricalNormalization
 from rsl_rl.modules.distribution import Distribution
 from rsl_rl.utils import resolve_callable
 from tensordict import TensorDict
-from torch import Tensor
+from torch import Tensor, nn
 
+from palestra.deploy.graph import Normalizer, PolicyGraph, memory_of
 from palestra.errors import ConfigError
 from palestra.integrations.rsl_rl.cfg import RECURRENT_FIELDS
 
@@ -56,10 +58,12 @@ class RslRlPolicy:
     Args:
         actor: the model; it is put into evaluation mode.
         clip_actions: bound on the actions; None for none.
+        num_actions: width of an action.
     """
 
-    def __init__(self, actor: MLPModel, clip_actions: float | None) -> None:
+    def __init__(self, actor: MLPModel, clip_actions: float | None, num_actions: int) -> None:
         self.actor = actor.eval()
+        self.num_actions = num_actions
         self.clip_actions = clip_actions
 
     @torch.no_grad()
@@ -72,6 +76,36 @@ class RslRlPolicy:
     def reset(self, done: Tensor | None = None) -> None:
         """Forget the episodes that ended, ``(num_envs,)``; None forgets all."""
         self.actor.reset(done)
+
+    def graph(self) -> PolicyGraph:
+        """Return the policy as a function of tensors, for export.
+
+        The network is what the model's own ``as_onnx`` returns, so that a subclass can say what it exports.
+
+        Raises:
+            ConfigError: a recurrent model whose cells are neither a GRU nor an LSTM.
+        """
+        actor, normalizer, memory = self.actor, None, None
+        network = actor.as_onnx(verbose=False)
+        moments = actor.obs_normalizer
+        if isinstance(moments, EmpiricalNormalization) and hasattr(network, "obs_normalizer"):
+            # named, so that the description can show it
+            normalizer = Normalizer(moments.mean, moments.std + moments.eps, None, "std + epsilon", moments.eps)
+            network.obs_normalizer = nn.Identity()
+        if actor.is_recurrent:
+            try:
+                memory = memory_of(actor.rnn.rnn)  # type: ignore[union-attr, arg-type]
+            except (AttributeError, TypeError) as error:
+                raise ConfigError(f"actor.class_name: cannot export a {type(actor).__name__}: {error}") from error
+        return PolicyGraph(
+            network,
+            actor.obs_groups,
+            actor.obs_dim,
+            self.num_actions,
+            normalizer=normalizer,
+            action_limit=self.clip_actions,
+            memory=memory,
+        )
 
 
 def policy_of(content: dict[str, Any], device: torch.device | str = "cpu") -> RslRlPolicy:
@@ -87,4 +121,4 @@ def policy_of(content: dict[str, Any], device: torch.device | str = "cpu") -> Rs
     examples = {name: torch.zeros(1, content["observation_dims"][name]) for name in groups["actor"]}
     actor = kind(TensorDict(examples, batch_size=[1]), groups, "actor", content["num_actions"], **settings)
     actor.load_state_dict(content["actor_state_dict"])
-    return RslRlPolicy(actor.to(device), config["clip_actions"])
+    return RslRlPolicy(actor.to(device), config["clip_actions"], content["num_actions"])

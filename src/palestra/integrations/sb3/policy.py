@@ -8,6 +8,7 @@ import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
+from palestra.deploy.graph import Normalizer, PolicyGraph
 from palestra.integrations.sb3.cfg import PolicyKwargsCfg
 from palestra.integrations.sb3.wrapper import action_space, observation_space
 from palestra.rl.environment import Observations
@@ -42,7 +43,9 @@ class Sb3Policy(nn.Module):
         self.groups = groups
         self.register_buffer("limit", limit)
         self.clip_obs: float | None = None
+        self.epsilon = 0.0
         if normalizer is not None:
+            self.epsilon = normalizer["epsilon"]
             self.clip_obs = normalizer["clip_obs"]
             self.register_buffer("mean", normalizer["mean"])
             self.register_buffer("std", torch.sqrt(normalizer["var"] + normalizer["epsilon"]))
@@ -56,6 +59,38 @@ class Sb3Policy(nn.Module):
         if self.policy.squash_output:
             return actions * self.limit
         return torch.clamp(actions, -self.limit, self.limit)
+
+    def graph(self) -> PolicyGraph:
+        """Return the policy as a function of tensors, for export."""
+        limit, normalizer = float(self.limit[0]), None  # the same for all
+        if self.clip_obs is not None:
+            normalizer = Normalizer(self.mean, self.std, self.clip_obs, "sqrt(var + epsilon)", self.epsilon)
+        return PolicyGraph(
+            MeanAction(self.policy, limit),
+            self.groups,
+            self.policy.observation_space.shape[0],  # type: ignore[index]  # a Box
+            len(self.limit),
+            normalizer=normalizer,
+            action_limit=limit,
+        )
+
+
+class MeanAction(nn.Module):
+    """The policy's network alone, without distribution and value: normalised observations to mean actions.
+
+    Args:
+        policy: the networks.
+        limit: bound of the actions, to which a policy that squashes them scales.
+    """
+
+    def __init__(self, policy: ActorCriticPolicy, limit: float) -> None:
+        super().__init__()
+        self.features, self.mlp, self.head = policy.pi_features_extractor, policy.mlp_extractor, policy.action_net
+        self.squash, self.limit = policy.squash_output, limit
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = self.head(self.mlp.forward_actor(self.features(x)))
+        return torch.tanh(mean) * self.limit if self.squash else mean
 
 
 def policy_of(content: dict[str, Any], device: torch.device | str = "cpu") -> Sb3Policy:

@@ -6,7 +6,6 @@ skrl itself is imported when something of it is used, so that configs can be rea
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from palestra.integrations.skrl.cfg import (
@@ -25,10 +24,10 @@ from palestra.integrations.skrl.native import native_overlay
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
     from palestra.envs.base import RLEnv
     from palestra.integrations.skrl.agents import PPO, PPO_RNN
+    from palestra.integrations.skrl.policy import SkrlPolicy
     from palestra.integrations.skrl.runner import Runner
     from palestra.integrations.skrl.trainer import SkrlTrainer
     from palestra.integrations.skrl.wrapper import SkrlVecEnvWrapper
@@ -59,7 +58,7 @@ def make_trainer(env: RLEnv, cfg: SkrlRunnerCfg, task: str = "") -> SkrlTrainer:
     return SkrlTrainer(env, cfg, task)
 
 
-def policy_of(content: dict[str, Any], device: torch.device | str = "cpu") -> Callable[[Any], Tensor]:
+def policy_of(content: dict[str, Any], device: torch.device | str = "cpu") -> SkrlPolicy:
     """Return the policy of a checkpoint's content: observation groups to mean actions.
 
     Raises:

@@ -9,10 +9,11 @@ import gymnasium
 import numpy as np
 import torch
 from skrl.resources.preprocessors.torch import RunningStandardScaler
-from torch import Tensor
+from torch import Tensor, nn
 
 from palestra.config import apply_overlay, validate
 from palestra.config.yaml_io import Overlay
+from palestra.deploy.graph import Normalizer, PolicyGraph, SideBySide, memory_of
 from palestra.integrations.skrl.cfg import SkrlRunnerCfg
 from palestra.integrations.skrl.recurrent import Recurrent
 from palestra.integrations.skrl.runner import Runner, Spaces
@@ -40,13 +41,15 @@ class SkrlPolicy:
         validate(self.cfg, "agent")
         self.groups = {"observations": content["observation_groups"], "states": content["state_groups"]}
         dims = content["observation_dims"]
-        boxes = {name: _box(sum(dims[group] for group in groups)) for name, groups in self.groups.items()}
+        self.widths = {name: sum(dims[group] for group in groups) for name, groups in self.groups.items()}
+        boxes = {name: _box(width) for name, width in self.widths.items()}
         spaces = Spaces(
             observation_space=boxes["observations"],
             state_space=boxes["states"] if self.groups["states"] else None,
             action_space=_box(content["num_actions"], self.cfg.clip_actions),
             device=self.device,
         )
+        self.num_actions = content["num_actions"]
         self.model = Runner.models_of(spaces, self.cfg.native())["policy"]
         self.model.load_state_dict(content["policy"])
         self.model.enable_training_mode(False)
@@ -83,6 +86,26 @@ class SkrlPolicy:
         """Whether the policy remembers."""
         return isinstance(self.model, Recurrent)
 
+    def graph(self) -> PolicyGraph:
+        """Return the policy as a function of tensors, for export.
+
+        States are part of its input, behind the observations, only if the policy itself looks at them.
+        """
+        seen = ["observations"]
+        if "STATES" in self.cfg.models.policy.inputs() and self.groups["states"]:
+            seen.append("states")
+        parts = [_normalizer(self.scalers[name]) for name in seen]
+        normalizer = parts[0] if len(seen) == 1 else SideBySide([self.widths[name] for name in seen], parts)
+        return PolicyGraph(
+            MeanAction(self.model, self.widths["observations"], sees_states=len(seen) > 1),
+            [group for name in seen for group in self.groups[name]],
+            sum(self.widths[name] for name in seen),
+            self.num_actions,
+            normalizer=normalizer,
+            action_limit=self.cfg.clip_actions,
+            memory=memory_of(self.model.rnn) if isinstance(self.model, Recurrent) else None,
+        )
+
     def _scaler(self, name: str, content: Mapping[str, Any]) -> RunningStandardScaler | None:
         """Return what observations or states pass through."""
         prefix = name.removesuffix("s")
@@ -93,6 +116,36 @@ class SkrlPolicy:
         scaler = RunningStandardScaler(len(state["running_mean"]), device=self.device, **settings)
         scaler.load_state_dict(state)
         return scaler
+
+
+class MeanAction(nn.Module):
+    """A model of skrl without its dictionaries: normalised inputs and memory to mean actions and memory.
+
+    Args:
+        model: the policy.
+        width: width of the observations, behind which the states stand.
+        sees_states: whether there are states.
+    """
+
+    def __init__(self, model: Any, width: int, sees_states: bool) -> None:
+        super().__init__()
+        self.model, self.width, self.sees_states = model, width, sees_states
+
+    def forward(self, x: Tensor, *memory: Tensor) -> Tensor | tuple[Tensor, ...]:
+        inputs: dict[str, Any] = {"observations": x[:, : self.width] if self.sees_states else x}
+        if self.sees_states:
+            inputs["states"] = x[:, self.width :]
+        if memory:
+            inputs["rnn"] = list(memory)
+        actions, outputs = self.model.compute(inputs, role="policy")
+        return (actions, *outputs["rnn"]) if memory else actions
+
+
+def _normalizer(scaler: RunningStandardScaler | None) -> Normalizer | None:
+    if scaler is None:
+        return None
+    mean, std = scaler.running_mean.float(), torch.sqrt(scaler.running_variance.float())
+    return Normalizer(mean, std + scaler.epsilon, scaler.clip_threshold, "sqrt(var) + epsilon", scaler.epsilon)
 
 
 def _box(width: int, bound: float | None = None) -> gymnasium.Space:
