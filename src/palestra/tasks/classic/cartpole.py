@@ -125,8 +125,8 @@ class PlayEnvCfg(EnvCfg):
 class AgentCfg(PPORunnerCfg):
     """Solved within a few seconds on two cores.
 
-    Returns reach 100, so that a value that may move by 0.2 a rollout lags behind: with the clipped loss of PPO's default
-    one seed of six was not done after 60 iterations and the others after 25 to 45, without it all after 15 to 25.
+    Returns reach 100, so that a value that may move by 0.2 a rollout lags behind: with PPO's clipped value loss one
+    seed of six was not done after 60 iterations and the others after 25 to 45, without it all after 15 to 25.
     """
 
     experiment_name: str = "cartpole"
