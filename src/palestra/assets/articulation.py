@@ -59,6 +59,7 @@ class Articulation(RootWriter):
             if bodies.start <= model.jnt_bodyid[j] < bodies.stop and int(model.jnt_type[j]) in _SCALAR_JOINTS
         ]
         self.joint_names = [model.joint(j).name[len(self.prefix) :] for j in joint_ids]
+        self.joint_model_columns = _columns(joint_ids, engine.device)
         self._q_columns = _columns([int(model.jnt_qposadr[j]) for j in joint_ids], engine.device)
         self._v_columns = _columns([int(model.jnt_dofadr[j]) for j in joint_ids], engine.device)
         root = find_free_joint(model, bodies)
@@ -79,6 +80,11 @@ class Articulation(RootWriter):
     def num_bodies(self) -> int:
         """Number of bodies."""
         return len(self.body_names)
+
+    @property
+    def dof_columns(self) -> Columns:
+        """Where the joints are among the degrees of freedom of the model."""
+        return self._v_columns
 
     @property
     def needs_substeps(self) -> bool:
@@ -141,6 +147,29 @@ class Articulation(RootWriter):
         values, mask = self._masked(damping, env_ids if env_mask is None else env_mask)
         self._write_gain("damping", values, joint_ids, mask)
 
+    def write_joint_strength_to_sim(
+        self,
+        strength: Tensor,
+        joint_ids: Ids | None = None,
+        env_mask: Selection = None,
+        env_ids: Selection = None,
+    ) -> None:
+        """Set the share of its torque, limit included, that each motor delivers, ``(num_envs, k)``; 1 as configured."""
+        values, mask = self._masked(strength, env_ids if env_mask is None else env_mask)
+        if self.data.joint_strength is None:
+            self.data.joint_strength = torch.ones_like(self.data.joint_stiffness)
+        table, index = self.data.joint_strength, _index(joint_ids)
+        table[:, index] = values if mask is None else torch.where(mask.unsqueeze(-1), values, table[:, index])
+        for actuator in self.actuators.values():
+            columns, share = self._actuator_columns(actuator), table[:, self._columns_of[actuator.name]]
+            gain = self._engine.model_field("actuator_gainprm")[:, columns].clone()
+            gain[:, :, 0] = share
+            self._engine.write_model("actuator_gainprm", gain, mask, columns)
+            force = self._compiled_forcerange[columns].unsqueeze(0) * share.unsqueeze(-1)
+            self._engine.write_model("actuator_forcerange", force, mask, columns)
+            if actuator.in_engine:
+                self._write_bias(actuator, mask)
+
     def reset(self, env_mask: Tensor, uniform_int: UniformInt | None = None) -> None:
         mask = env_mask.unsqueeze(-1)
         torch.where(mask, self.data.default_joint_pos, self.data.joint_pos_target, out=self.data.joint_pos_target)
@@ -164,10 +193,13 @@ class Articulation(RootWriter):
     def write_data_to_sim(self) -> None:
         """Turn joint targets into actuator inputs."""
         data = self.data
+        pos_target = data.joint_pos_target
+        if data.encoder_bias is not None:  # the servo reads the encoder: it moves the joint to target − bias
+            pos_target = pos_target - data.encoder_bias
         for actuator, ids, ctrl in self._actuator_rows:
             ctrl.copy_(
                 actuator.compute(
-                    data.joint_pos_target[:, ids],
+                    pos_target[:, ids],
                     data.joint_vel_target[:, ids],
                     data.joint_effort_target[:, ids],
                     data.joint_pos[:, ids],
@@ -229,6 +261,8 @@ class Articulation(RootWriter):
 
     def _bind_actuators(self, model: mujoco.MjModel, joint_ids: list[int]) -> None:
         self.actuators, self._actuator_rows = {}, []
+        self._compiled_forcerange = torch.as_tensor(model.actuator_forcerange, dtype=torch.float32, device=self.device)
+        self._columns_of: dict[str, Columns] = {}
         order: list[int] = []
         names = [model.actuator(a).name for a in range(model.nu)]
         for group, cfg in self.cfg.actuators.items():
@@ -237,6 +271,7 @@ class Articulation(RootWriter):
             first = names.index(self.prefix + matched[0])
             columns = _columns(ids, self.device)
             self.actuators[group] = actuator
+            self._columns_of[group] = columns
             self._actuator_rows.append((actuator, columns, self._engine.ctrl[:, first : first + len(ids)]))
             order += ids
             for name, value in (
@@ -258,16 +293,23 @@ class Articulation(RootWriter):
         table = getattr(self.data, f"joint_{what}")
         index = _index(joint_ids)
         table[:, index] = values if env_mask is None else torch.where(env_mask.unsqueeze(-1), values, table[:, index])
-        sign_column = {"stiffness": 1, "damping": 2}[what]
         for actuator in self.actuators.values():
-            getattr(actuator, what).copy_(table[:, actuator.joint_ids])
-            if not actuator.in_engine:
-                continue
-            first = self._actuator_of_joint[actuator.joint_ids[0]]
-            columns = slice(first, first + actuator.num_joints)
-            bias = self._engine.model_field("actuator_biasprm")[:, columns].clone()
-            bias[:, :, sign_column] = -getattr(actuator, what)
-            self._engine.write_model("actuator_biasprm", bias, env_mask, columns)
+            getattr(actuator, what).copy_(table[:, self._columns_of[actuator.name]])
+            if actuator.in_engine:
+                self._write_bias(actuator, env_mask)
+
+    def _write_bias(self, actuator: ActuatorBase, env_mask: Tensor | None) -> None:
+        """Send a group's gains to the engine: force = strength (input − k_p q − k_d q̇)."""
+        columns = self._actuator_columns(actuator)
+        bias = self._engine.model_field("actuator_biasprm")[:, columns].clone()
+        bias[:, :, 1], bias[:, :, 2] = -actuator.stiffness, -actuator.damping
+        if self.data.joint_strength is not None:
+            bias *= self.data.joint_strength[:, self._columns_of[actuator.name]].unsqueeze(-1)
+        self._engine.write_model("actuator_biasprm", bias, env_mask, columns)
+
+    def _actuator_columns(self, actuator: ActuatorBase) -> slice:
+        first = self._actuator_of_joint[actuator.joint_ids[0]]
+        return slice(first, first + actuator.num_joints)
 
     def _sub_columns(self, columns: Columns, joint_ids: Ids | None) -> Columns:
         if joint_ids is None or (isinstance(joint_ids, slice) and joint_ids == slice(None)):

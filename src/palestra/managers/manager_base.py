@@ -62,7 +62,11 @@ class BoundTerm:
             if not issubclass(func, ManagerTermBase):
                 raise ConfigError(f"{where}: class {func.__name__} must derive from ManagerTermBase")
             cfg.params = self._resolve(cfg.params, where)
-            func = func(cfg, env)
+            try:
+                func = func(cfg, env)
+            except ConfigError as error:
+                text = str(error)
+                raise ConfigError(text if text.startswith(where) else f"{where}: {text}") from None
         elif not callable(func):
             raise ConfigError(f"{where}: func is {func!r}; it must be a function or a class of terms")
         self.func: Callable[..., Any] = func

@@ -168,14 +168,16 @@ class CudaEngine(Engine):
     def model_field(self, name: str) -> Tensor:
         tensor = self._expanded.get(name)
         if tensor is None:
-            shared: Any = getattr(self._m, name, None)
+            path, _, leaf = name.rpartition(".")  # "opt.gravity" is a field of the options
+            owner: Any = getattr(self._m, path, None) if path else self._m
+            shared: Any = getattr(owner, leaf, None)
             if not isinstance(shared, wp.array):
                 raise ConfigError(f"the CUDA engine cannot vary {name!r} per environment")
             values = wp.to_torch(shared)
             if values.shape[0] != 1:
                 raise ConfigError(f"the CUDA engine cannot vary {name!r} per environment")
             tensor = values.expand(self.num_envs, *values.shape[1:]).clone().contiguous()
-            setattr(self._m, name, wp.from_torch(tensor, dtype=shared.dtype))
+            setattr(owner, leaf, wp.from_torch(tensor, dtype=shared.dtype))
             self._expanded[name] = tensor
             self._forget_graphs()  # captured launches hold the old address
         return tensor

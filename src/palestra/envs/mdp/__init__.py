@@ -9,5 +9,6 @@ from palestra.envs.mdp.curriculums import *  # noqa: F403
 from palestra.envs.mdp.events import *  # noqa: F403
 from palestra.envs.mdp.io import *  # noqa: F403
 from palestra.envs.mdp.observations import *  # noqa: F403
+from palestra.envs.mdp.randomizations import *  # noqa: F403
 from palestra.envs.mdp.rewards import *  # noqa: F403
 from palestra.envs.mdp.terminations import *  # noqa: F403
