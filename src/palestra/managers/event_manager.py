@@ -197,9 +197,9 @@ def event_spec_edits(events: object) -> list[Callable[[mujoco.MjSpec], None]]:
     """
     items = events if isinstance(events, dict) else vars(events) if events is not None else {}
     return [
-        functools.partial(_edit_spec, term.func.edit_spec, term.params)
+        functools.partial(_edit_spec, edit, term.params)
         for term in items.values()
-        if isinstance(term, EventTermCfg) and hasattr(term.func, "edit_spec")
+        if isinstance(term, EventTermCfg) and (edit := getattr(term.func, "edit_spec", None)) is not None
     ]
 
 

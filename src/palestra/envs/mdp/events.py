@@ -113,7 +113,7 @@ class reset_root_state_from_terrain(ManagerTermBase):  # noqa: N801 - a term, na
 
     def __init__(self, cfg: EventTermCfg, env: Any) -> None:
         super().__init__(cfg, env)
-        terrain = getattr(env.scene, "terrain", None)
+        terrain: Any = getattr(env.scene, "terrain", None)
         patches = getattr(terrain, "flat_patches", None) or {}
         if "init_pos" not in patches:
             raise ConfigError(

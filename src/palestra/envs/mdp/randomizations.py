@@ -7,7 +7,6 @@ that nothing compounds; see ``docs/randomization.md``.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from palestra.envs.mdp.entities import entity, select
 from palestra.envs.rng import RandomStream
 from palestra.errors import ConfigError
 from palestra.managers import EventTermCfg, ManagerTermBase, SceneEntityCfg
+from palestra.managers.manager_base import with_defaults
 from palestra.utils.buffers import DelayBuffer
 from palestra.utils.distributions import (
     Distribution,
@@ -71,7 +71,7 @@ class RandomizationTerm(ManagerTermBase):
 
     def __init__(self, cfg: EventTermCfg, env: Any) -> None:
         super().__init__(cfg, env)
-        self.params = _with_defaults(type(self), cfg.params)
+        self.params = with_defaults(type(self), cfg.params)
         asset_cfg = self.params.get("asset_cfg")
         if asset_cfg is ROBOT:
             asset_cfg = SceneEntityCfg(ROBOT.name)
@@ -281,8 +281,9 @@ class randomize_rigid_body_material(_BodyTerm):  # noqa: N801
 
     Restitution :math:`e` becomes the damping ratio :math:`ζ = -\ln e / \sqrt{π² + \ln² e}` of the contact, with which
     a linear spring and damper throws back a share :math:`e` of the speed, at the compiled stiffness: ``solref`` is
-    :math:`(τ ζ_0 / ζ, ζ)` for a compiled :math:`(τ, ζ_0)`. MuJoCo's contacts are softer than a linear spring, so that
-    what comes back is a little less. A range of ``(0, 0)`` leaves ``solref`` as compiled.
+    :math:`(τ ζ_0 / ζ, ζ)` for a compiled :math:`(τ, ζ_0)`. A ball that falls 0.5 m comes back with 0.26, 0.43, 0.62,
+    0.81 and 0.95 of its speed for :math:`e` of 0.2, 0.4, 0.6, 0.8 and 0.95. A range of ``(0, 0)`` leaves ``solref`` as
+    compiled.
     """
 
     def __init__(self, cfg: EventTermCfg, env: Any) -> None:
@@ -706,23 +707,6 @@ class randomize_encoder_bias(_JointTerm):  # noqa: N801
         present = self._bias[:, self.joints]
         drawn = draw(env.rng, bias_range, (present.shape[1],), distribution)
         self._bias[:, self.joints] = torch.where(env_mask.unsqueeze(-1), drawn, present)
-
-
-def _with_defaults(term: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a term's parameters, with the defaults of its ``__call__``.
-
-    Raises:
-        ConfigError: one is missing.
-    """
-    parameters = list(inspect.signature(term.__call__).parameters.items())[3:]  # after self, env, env_mask
-    known = dict(given)
-    for name, parameter in parameters:
-        if name not in known:
-            if parameter.default is parameter.empty:
-                allowed = ", ".join(name for name, _ in parameters)
-                raise ConfigError(f"parameter {name!r} is missing; it takes {allowed}")
-            known[name] = parameter.default
-    return known
 
 
 def _within(bounds: Range, unit: Tensor) -> Tensor:
