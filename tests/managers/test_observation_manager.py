@@ -218,8 +218,8 @@ def test_stateful_modifiers_are_advanced_once_a_step() -> None:
         (
             {"x": ObservationTermCfg(func=mdp.joint_pos, params={"asset": None})},
             {},
-            "observation group 'policy': observation term 'x': no parameter 'asset'; did you mean 'asset_cfg'? "
-            "known: 'asset_cfg', 'biased'",
+            "observation group 'policy': observation term 'x': no parameter 'asset'; did you mean 'asset_cfg', "
+            "'biased'? known: 'asset_cfg', 'biased'",
         ),
     ],
 )
