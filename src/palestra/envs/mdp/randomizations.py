@@ -16,11 +16,13 @@ import torch
 from torch import Tensor
 
 from palestra.assets import Articulation, RigidObject
+from palestra.assets.articulation import columns_of
 from palestra.envs.mdp.entities import entity, select
 from palestra.envs.rng import RandomStream
 from palestra.errors import ConfigError
 from palestra.managers import EventTermCfg, ManagerTermBase, SceneEntityCfg
 from palestra.managers.manager_base import with_defaults
+from palestra.physics import Columns
 from palestra.utils.buffers import DelayBuffer
 from palestra.utils.distributions import (
     Distribution,
@@ -96,7 +98,13 @@ class RandomizationTerm(ManagerTermBase):
 
 
 class _BodyTerm(RandomizationTerm):
-    """A term about bodies: ``bodies`` are their places in the model's fields."""
+    """A term about bodies.
+
+    Attributes:
+        body_ids: the selected bodies of the model.
+        bodies: the same as columns of the model's fields.
+        num_bodies: their number.
+    """
 
     def __init__(self, cfg: EventTermCfg, env: Any) -> None:
         super().__init__(cfg, env)
@@ -104,13 +112,9 @@ class _BodyTerm(RandomizationTerm):
         if not isinstance(asset, Articulation | RigidObject):
             raise ConfigError(f"entity {self.asset_cfg.name!r} is a {type(asset).__name__}; it has no bodies to change")
         self.asset: Articulation | RigidObject = asset
-        self.bodies = torch.arange(env.engine.model.nbody, device=env.device)[asset.data.body_columns]
-        self.bodies = self.bodies[self.asset_cfg.body_ids]
-
-    @property
-    def num_bodies(self) -> int:
-        """Number of selected bodies."""
-        return len(self.bodies)
+        bodies = _places(asset.data.body_columns, self.asset_cfg.body_ids, env.engine.model.nbody)
+        self.body_ids, self.num_bodies = bodies, len(bodies)
+        self.bodies: Columns = columns_of(bodies, env.device)
 
     def default(self, name: str) -> Tensor:
         """Compiled values of a body field, ``(1, num_bodies, …)``."""
@@ -289,12 +293,12 @@ class randomize_rigid_body_material(_BodyTerm):  # noqa: N801
     def __init__(self, cfg: EventTermCfg, env: Any) -> None:
         super().__init__(cfg, env)
         model: mujoco.MjModel = env.engine.model
-        bodies = set(self.bodies.tolist())
+        bodies = set(self.body_ids)
         solid = (model.geom_contype | model.geom_conaffinity) != 0
         geoms = [g for g in range(model.ngeom) if int(model.geom_bodyid[g]) in bodies and solid[g]]
         if not geoms:
             raise ConfigError(f"the selected bodies of {self.asset_cfg.name!r} have no geom that collides")
-        self.geoms = torch.tensor(geoms, dtype=torch.int64, device=env.device)
+        self.geoms, self._num_geoms = columns_of(geoms, env.device), len(geoms)
         self._friction = env.model_edits.default("geom_friction")[:, self.geoms]
         for name in ("static_friction_range", "dynamic_friction_range"):
             low, _ = limits(self.params[name], 0)
@@ -346,7 +350,7 @@ class randomize_rigid_body_material(_BodyTerm):  # noqa: N801
             asset_cfg: the asset and its bodies.
             make_consistent: whether the dynamic coefficient is at most the static one.
         """
-        bucket = env.rng.integers(0, num_buckets - 1, (len(self.geoms),))
+        bucket = env.rng.integers(0, num_buckets - 1, (self._num_geoms,))
         unit = self._units.index_select(0, bucket.flatten()).view(*bucket.shape, 3)
         static, dynamic, restitution = (
             _within(bounds, unit[..., k])
@@ -371,10 +375,10 @@ class _JointTerm(RandomizationTerm):
         self.asset = entity(env, self.asset_cfg.name, Articulation)
         self.joints: Any = self.asset_cfg.joint_ids
 
-    def of_joints(self, columns: Any) -> Tensor:
+    def of_joints(self, columns: Columns) -> Columns:
         """Places of the selected joints in a field of the model, from those of all joints of the asset."""
         model = self._env.engine.model
-        return torch.arange(max(model.njnt, model.nv), device=self.device)[columns][self.joints]
+        return columns_of(_places(columns, self.joints, max(model.njnt, model.nv)), self.device)
 
 
 class randomize_actuator_gains(_JointTerm):  # noqa: N801
@@ -383,9 +387,7 @@ class randomize_actuator_gains(_JointTerm):  # noqa: N801
     def __init__(self, cfg: EventTermCfg, env: Any) -> None:
         super().__init__(cfg, env)
         actuated = {j for actuator in self.asset.actuators.values() for j in actuator.joint_ids}
-        if not actuated & set(
-            range(self.asset.num_joints)[self.joints] if isinstance(self.joints, slice) else self.joints.tolist()
-        ):
+        if not actuated & set(_places(slice(None), self.joints, self.asset.num_joints)):
             raise ConfigError(f"the selected joints of {self.asset_cfg.name!r} have no actuator")
         self._defaults: dict[str, Tensor] = {}
         for what in ("stiffness", "damping"):
@@ -527,11 +529,10 @@ class randomize_joint_parameters(_JointTerm):  # noqa: N801
 
     def _prepare_limits(self, env: BaseEnv) -> None:
         self._joint_columns = self.of_joints(self.asset.joint_model_columns)
-        limited = torch.as_tensor(env.engine.model.jnt_limited, device=env.device)[self._joint_columns].bool()
-        for index, has_limits in enumerate(limited.tolist()):
-            if not has_limits:
-                names = self.asset.joint_names
-                name = names[self.joints][index] if isinstance(self.joints, slice) else names[int(self.joints[index])]
+        model = env.engine.model
+        for joint in _places(self.asset.joint_model_columns, self.joints, model.njnt):
+            if not model.jnt_limited[joint]:
+                name = model.joint(joint).name.rpartition("/")[2]
                 raise ConfigError(f"joint {name!r} has no limits to change; leave it out of asset_cfg")
         self._limits = env.model_edits.default("jnt_range")[:, self._joint_columns]
 
@@ -707,6 +708,15 @@ class randomize_encoder_bias(_JointTerm):  # noqa: N801
         present = self._bias[:, self.joints]
         drawn = draw(env.rng, bias_range, (present.shape[1],), distribution)
         self._bias[:, self.joints] = torch.where(env_mask.unsqueeze(-1), drawn, present)
+
+
+def _places(columns: Columns, ids: Any, count: int) -> list[int]:
+    """Return the entries ``ids`` of ``columns`` of a field with ``count`` entries, as numbers."""
+    return torch.arange(count)[_on_host(columns)][_on_host(ids)].tolist()
+
+
+def _on_host(ids: Any) -> Any:
+    return ids.cpu() if isinstance(ids, Tensor) else ids
 
 
 def _within(bounds: Range, unit: Tensor) -> Tensor:
