@@ -11,6 +11,8 @@ from torch import Tensor
 
 from palestra.actuators import IdealPDActuatorCfg, ImplicitActuatorCfg
 from palestra.assets import ArticulationCfg, AssetBaseCfg, RigidObjectCfg
+from palestra.config import load_env_cfg
+from palestra.config import make as make_task
 from palestra.envs import ManagerBasedRLEnv, ManagerBasedRLEnvCfg, mdp
 from palestra.errors import ConfigError
 from palestra.managers import (
@@ -541,6 +543,43 @@ def test_an_encoder_lies() -> None:
     torch.testing.assert_close(obs[:, 0] - obs[:, 1], bias, atol=1e-6, rtol=0.0)
     # The servo believes its encoder: it reads 0.4 rad when the joint is at 0.4 - bias.
     torch.testing.assert_close(hinge(env), 0.4 - bias, atol=2e-3, rtol=0.0)
+
+
+def test_a_direct_environment_has_delays_too() -> None:
+    cfg = load_env_cfg("Cartpole-Direct")
+    cfg.sim.threads = 1
+    cfg.events = {"delay": event(mdp.randomize_action_delay, delay_range=(2, 2))}
+    env = make_task("Cartpole-Direct", num_envs=2, cfg=cfg, seed=0)
+    env.reset()
+    torque = env.scene["robot"].data
+    seen = []
+    for k in range(1, 5):
+        env.step(torch.full((2, 1), 0.1 * k))
+        seen.append(float(torque.applied_torque[0, 0]))
+    assert seen == pytest.approx([0.0, 0.0, 1.0, 2.0], abs=1e-4)  # an action of 1 is 10 N
+
+
+def test_parameters_that_a_host_curriculum_changes() -> None:
+    terms = {
+        "gravity": event(
+            mdp.randomize_physics_scene_gravity,
+            gravity_distribution_params=([0.0, 0.0, 0.0], [0.0, 0.0, 0.0]),
+            operation="add",
+        ),
+        "mass": event(
+            mdp.randomize_rigid_body_mass, asset_cfg=BOX, mass_distribution_params=(1.0, 1.0), operation="scale"
+        ),
+    }
+    env = make(*terms.values())
+    for name, key, value in (
+        ("event_0", "gravity_distribution_params", ([0.0, 0.0, 5.0], [0.0, 0.0, 5.0])),
+        ("event_1", "mass_distribution_params", (2.0, 2.0)),
+    ):
+        cfg = env.event_manager.get_term_cfg(name)
+        env.event_manager.set_term_cfg(name, cfg.replace(params={**cfg.params, key: value}))  # type: ignore[attr-defined]
+    env.reset()
+    steps(env, 1.0)
+    assert press_force(env).tolist() == pytest.approx([4.0 * (G - 5.0)] * 2, rel=0.01)
 
 
 # -- when, and how often -----------------------------------------------------------------------------------

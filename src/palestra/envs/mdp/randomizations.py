@@ -350,7 +350,7 @@ class randomize_rigid_body_material(_BodyTerm):  # noqa: N801
             asset_cfg: the asset and its bodies.
             make_consistent: whether the dynamic coefficient is at most the static one.
         """
-        bucket = env.rng.integers(0, num_buckets - 1, (self._num_geoms,))
+        bucket = env.rng.integers(0, self._units.shape[0] - 1, (self._num_geoms,))
         unit = self._units.index_select(0, bucket.flatten()).view(*bucket.shape, 3)
         static, dynamic, restitution = (
             _within(bounds, unit[..., k])
@@ -569,7 +569,10 @@ class randomize_physics_scene_gravity(RandomizationTerm):  # noqa: N801
     def __init__(self, cfg: EventTermCfg, env: Any) -> None:
         super().__init__(cfg, env)
         self._default = env.model_edits.default("opt.gravity")
-        value = self.params["gravity_distribution_params"]
+        self._read(self.params["gravity_distribution_params"], self.distribution)
+
+    def _read(self, value: Any, distribution: Distribution) -> None:
+        """Take two vectors from the parameters."""
         try:
             low, high = value
             pairs = [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
@@ -581,7 +584,8 @@ class randomize_physics_scene_gravity(RandomizationTerm):  # noqa: N801
                 "([0.0, 0.0, -0.4], [0.0, 0.0, 0.4])"
             )
         for axis, pair in zip("xyz", pairs, strict=True):
-            check_range(f"gravity_distribution_params along {axis}", pair, self.distribution)
+            check_range(f"gravity_distribution_params along {axis}", pair, distribution)
+        self._given = value
         self._low, self._high = torch.tensor(pairs, device=self.device).unbind(dim=-1)
 
     def __call__(
@@ -601,6 +605,8 @@ class randomize_physics_scene_gravity(RandomizationTerm):  # noqa: N801
             operation: ``"add"``, ``"scale"`` or ``"abs"``, applied to the configured gravity.
             distribution: what is drawn.
         """
+        if gravity_distribution_params is not self._given:  # modify_term_cfg has changed it
+            self._read(gravity_distribution_params, distribution)
         if distribution == "gaussian":
             drawn = env.rng.normal(0.0, 1.0, (3,)) * self._high + self._low
         elif distribution == "log_uniform":
