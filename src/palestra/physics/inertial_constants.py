@@ -120,15 +120,17 @@ class InertialConstants:
 def inverse_of(matrix: Tensor) -> Tensor:
     """Invert symmetric positive definite matrices, ``(num, n, n)``.
 
-    By Gauss and Jordan's sweeps, one row after another: the libraries' batched factorizations wait for the GPU.
+    The libraries' batched factorizations may wait for the GPU; here each pivot takes three operations. Sweeping pivot
+    ``k`` of ``A`` with column ``c`` and ``p = c_k`` (Goodnight, "A Tutorial on the SWEEP Operator", The American
+    Statistician 33, 1979) turns ``A_ij`` into ``A_ij - c_i c_j / p``, ``A_ik`` into ``c_i / p`` and ``A_kk`` into
+    ``-1 / p``. That is ``A - w wᵀ / p`` with ``w = c - e_k``, but for a 2 too much at ``A_kk``, which no later pivot
+    reads. After all pivots ``A`` is minus the inverse.
     """
-    swept = matrix.clone()
+    size = matrix.diagonal(dim1=-2, dim2=-1).rsqrt()
+    scale = size.unsqueeze(-1) * size.unsqueeze(-2)
+    swept = matrix * scale  # with ones on the diagonal, nothing cancels
+    unit = torch.eye(matrix.shape[-1], device=matrix.device)
     for k in range(matrix.shape[-1]):
-        column = swept[:, :, k].clone()
-        pivot = column[:, k : k + 1].clone()
-        scaled = column / pivot
-        swept.addcmul_(scaled.unsqueeze(2), column.unsqueeze(1), value=-1.0)
-        swept[:, :, k] = scaled
-        swept[:, k, :] = scaled
-        swept[:, k, k] = -1.0 / pivot[:, 0]
-    return -swept
+        row = swept[:, k, :] - unit[k]
+        swept.addcmul_((row / swept[:, k, k : k + 1]).unsqueeze(2), row.unsqueeze(1), value=-1.0)
+    return (2.0 * unit - swept) * scale
