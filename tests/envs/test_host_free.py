@@ -87,7 +87,7 @@ def exempt(method: Any) -> Any:
 
 def prepare(env: Any) -> Any:
     """Exempt the engine, and let the environment believe that it cannot look at the mask, as on a GPU."""
-    for name in ("field", "write", "step", "refresh", "reset", "forward"):
+    for name in ("field", "write", "step", "refresh", "reset", "forward", "model_field", "write_model", "set_const"):
         setattr(env.engine, name, exempt(getattr(env.engine, name)))
     env._known_idle = lambda done: False
     env.reset(seed=0)
@@ -97,7 +97,15 @@ def prepare(env: Any) -> Any:
 
 @pytest.mark.parametrize(
     "task",
-    ["Velocity-Flat-Go2", "Reach-Franka", "Cartpole", "Cartpole-Direct", "Reach-Franka-Direct", "Ant"],
+    [
+        "Velocity-Flat-Go2",
+        "Reach-Franka",
+        "Cartpole",
+        "Cartpole-Direct",
+        "Reach-Franka-Direct",
+        "Reach-Franka-DR",
+        "Ant",
+    ],
 )
 def test_a_step_is_free_of_host_access(task: str) -> None:
     env = prepare(make(task, num_envs=4))

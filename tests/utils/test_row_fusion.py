@@ -266,7 +266,7 @@ def test_any_sequence_of_operations(run, steps):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("task", ["Cartpole", "Reach-Franka-Direct", "Velocity-Flat-Go2"])
+@pytest.mark.parametrize("task", ["Cartpole", "Reach-Franka-Direct", "Reach-Franka-DR", "Velocity-Flat-Go2"])
 def test_a_step_of_a_task_is_the_same(task, run, monkeypatch):
     """Everything but the engine, which on the CPU works on memory that PyTorch does not see."""
 
@@ -288,7 +288,7 @@ def test_a_step_of_a_task_is_the_same(task, run, monkeypatch):
         return call
 
     plain, fused = make(), make()
-    for name in ("step", "refresh", "reset", "write", "set_const", "write_model", "finite"):
+    for name in ("step", "refresh", "reset", "write", "set_const", "model_field", "write_model", "finite"):
         monkeypatch.setattr(fused.engine, name, unfused(getattr(fused.engine, name)))
     fusion = RowFusion(ROWS, CPU, run)
     generator = torch.Generator().manual_seed(0)

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -62,7 +62,11 @@ class BoundTerm:
             if not issubclass(func, ManagerTermBase):
                 raise ConfigError(f"{where}: class {func.__name__} must derive from ManagerTermBase")
             cfg.params = self._resolve(cfg.params, where)
-            func = func(cfg, env)
+            try:
+                func = func(cfg, env)
+            except ConfigError as error:
+                text = str(error)
+                raise ConfigError(text if text.startswith(where) else f"{where}: {text}") from None
         elif not callable(func):
             raise ConfigError(f"{where}: func is {func!r}; it must be a function or a class of terms")
         self.func: Callable[..., Any] = func
@@ -171,6 +175,23 @@ def _own_fields(source: object) -> set[str]:
         if cls.__module__.startswith("palestra.managers.")
         for name in getattr(cls, "__dataclass_fields__", {})
     }
+
+
+def with_defaults(term: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a class of masked terms, with the defaults of its ``__call__``.
+
+    Raises:
+        ConfigError: one is missing.
+    """
+    parameters = list(inspect.signature(term.__call__).parameters.items())[3:]  # after self, env, env_mask
+    known = dict(given)
+    for name, parameter in parameters:
+        if name not in known:
+            if parameter.default is parameter.empty:
+                allowed = ", ".join(name for name, _ in parameters)
+                raise ConfigError(f"parameter {name!r} is missing; it takes {allowed}")
+            known[name] = parameter.default
+    return known
 
 
 def warn_eager(where: str) -> None:

@@ -118,7 +118,8 @@ class Engine(ABC):
     def model_field(self, name: str) -> Tensor:
         """Return model field ``name`` with one value per environment, float32, ``(num_envs, *shape)``.
 
-        The first call gives every environment its own values. Change them with :meth:`write_model`.
+        The first call gives every environment its own values. Change them with :meth:`write_model`. Options are
+        named with their path: ``"opt.gravity"``.
         """
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import mujoco
 import torch
@@ -49,6 +50,8 @@ class InteractiveScene:
         self.rigid_objects: dict[str, RigidObject] = {}
         self.sensors: dict[str, SensorBase] = {}
         self.extras: dict[str, AssetBaseCfg] = {}
+        self.spec_edits: list[Callable[[mujoco.MjSpec], None]] = []
+        """Changes of the assembled spec before it is compiled."""
         fixed = {f.name for f in dataclasses.fields(InteractiveSceneCfg)}
         for name, entity in vars(cfg).items():  # also what was added to an instance
             if name not in fixed and not name.startswith("_") and entity is not None:
@@ -81,6 +84,8 @@ class InteractiveScene:
         for name, sensor in self.sensors.items():
             sensor.name = name
             sensor.edit_scene(self.spec, self.assets)
+        for edit in self.spec_edits:
+            edit(self.spec)
         self.model = self._compile()
         self.engine = make_engine(self.model, self.num_envs, self._sim)
         self.device = self.engine.device

@@ -34,5 +34,10 @@ _task(
 )
 _task("Ant", "classic.ant", "run forward on four legs")
 _task("Reach-Franka", "manipulation.reach_franka", "bring the gripper to random points by joint velocities")
+_task(
+    "Reach-Franka-DR",
+    "manipulation.reach_franka_dr",
+    "reach with randomized masses, joints and motors, delays and sensor noise",
+)
 _task("Reach-Franka-Direct", "manipulation.reach_franka_direct", "the same, written as one class", "ReachFrankaEnv")
 _task("Velocity-Flat-Go2", "locomotion.velocity_flat_go2", "follow commanded velocities on flat ground")

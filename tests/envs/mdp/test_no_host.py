@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from palestra.envs import ManagerBasedRLEnv, mdp
-from palestra.managers import SceneEntityCfg
+from palestra.envs.mdp import randomizations
+from palestra.managers import EventTermCfg, SceneEntityCfg
 
-from .conftest import CommandsCfg, resolved
+from .conftest import CommandsCfg, MakeEnv, resolved
 from .test_commands import pose_term
 
 FORBIDDEN = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "unique", "lift_fresh", "equal")
@@ -83,7 +84,69 @@ def test_events_and_curriculum(env: ManagerBasedRLEnv) -> None:
     check(lambda: mdp.reset_joints_by_scale(env, mask, (0.5, 1.5), (0.0, 1.0), elbow))
     check(lambda: mdp.reset_joints_by_offset(env, mask, (0.5, 1.5), (0.0, 1.0)))
     check(lambda: mdp.push_by_setting_velocity(env, mask, {"x": (-1.0, 1.0)}))
+    check(lambda: mdp.reset_root_state_with_random_orientation(env, mask, {"x": (-1.0, 1.0)}, {"yaw": (-1.0, 1.0)}))
     check(lambda: mdp.modify_reward_weight(env, mask, "track", 1.0, 5))
+
+
+def test_randomizations(make_env: MakeEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them in one environment, but for the engine's own work on numpy arrays."""
+    robot, arm = SceneEntityCfg("robot"), SceneEntityCfg("robot", joint_names=["shoulder"])
+    scale = {"operation": "scale", "asset_cfg": robot}
+    some, none = (0.5, 1.0), (0.0, 0.0)
+    terms: dict[Any, dict[str, Any]] = {
+        mdp.randomize_rigid_body_material: {
+            "static_friction_range": some,
+            "dynamic_friction_range": some,
+            "restitution_range": some,
+            "num_buckets": 4,
+            "asset_cfg": robot,
+            "make_consistent": True,
+        },
+        mdp.randomize_rigid_body_mass: {**scale, "mass_distribution_params": some, "distribution": "log_uniform"},
+        mdp.add_body_mass: {"asset_cfg": robot, "mass_distribution_params": some},
+        mdp.randomize_rigid_body_inertia: {**scale, "inertia_distribution_params": some},
+        mdp.randomize_rigid_body_com: {"asset_cfg": robot, "com_range": {"x": none, "z": some}},
+        mdp.randomize_actuator_gains: {
+            "asset_cfg": robot,
+            "stiffness_distribution_params": some,
+            "damping_distribution_params": some,
+        },
+        mdp.randomize_motor_strength: {"strength_distribution_params": some},
+        mdp.randomize_joint_parameters: {
+            "asset_cfg": arm,
+            "friction_distribution_params": some,
+            "armature_distribution_params": some,
+            "damping_distribution_params": some,
+            "lower_limit_distribution_params": none,
+            "upper_limit_distribution_params": none,
+            "operation": "add",
+        },
+        mdp.randomize_physics_scene_gravity: {
+            "gravity_distribution_params": ([0.0] * 3, [0.1] * 3),
+            "operation": "add",
+            "distribution": "gaussian",
+        },
+        mdp.apply_external_force_torque: {"force_range": some, "torque_range": some},
+        mdp.randomize_action_delay: {"delay_range": (0, 2)},
+        mdp.randomize_encoder_bias: {"bias_range": some},
+    }
+    assert {term.__name__ for term in terms} == set(randomizations.__all__)
+    events = {f"event_{k}": EventTermCfg(func=f, mode="reset", params=p) for k, (f, p) in enumerate(terms.items())}
+    env = make_env(events=events)
+    for name in ("model_field", "write_model", "write", "set_const"):
+        monkeypatch.setattr(env.engine, name, _outside_modes(getattr(env.engine, name)))
+    mask = torch.tensor([True, False, True])
+    check(lambda: env.event_manager.apply("reset", mask))
+    check(lambda: env.action_manager.process_action(torch.zeros(3, env.num_actions)))
+    check(lambda: env.scene.articulations["robot"].write_data_to_sim())
+
+
+def _outside_modes(method: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with _disable_current_modes():
+            return method(*args, **kwargs)
+
+    return call
 
 
 def test_commands(env: ManagerBasedRLEnv) -> None:

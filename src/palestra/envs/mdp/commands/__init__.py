@@ -7,6 +7,7 @@ from palestra.envs.mdp.commands.commands_cfg import (
 )
 from palestra.envs.mdp.commands.null_command import NullCommand
 from palestra.envs.mdp.commands.pose_command import UniformPoseCommand
+from palestra.envs.mdp.commands.uniform_ranges import UniformRanges
 from palestra.envs.mdp.commands.velocity_command import UniformVelocityCommand
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "NullCommandCfg",
     "UniformPoseCommand",
     "UniformPoseCommandCfg",
+    "UniformRanges",
     "UniformVelocityCommand",
     "UniformVelocityCommandCfg",
 ]

@@ -24,3 +24,11 @@ class ReachFrankaAgentCfg(Sb3PPOCfg):
     max_grad_norm: float = 1.0
     policy_kwargs: PolicyKwargsCfg = PolicyKwargsCfg(net_arch=[128, 128], activation_fn="ELU", log_std_init=-0.29)
     vec_normalize: VecNormalizeCfg = VecNormalizeCfg(norm_reward=True)
+
+
+@configclass
+class ReachFrankaDRAgentCfg(ReachFrankaAgentCfg):
+    """The same with more iterations."""
+
+    experiment_name: str = "reach_franka_dr"
+    max_iterations: int = 200

@@ -35,3 +35,11 @@ class ReachFrankaAgentCfg(SkrlRunnerCfg):
         grad_norm_clip=1.0,
         value_loss_scale=1.0,
     )
+
+
+@configclass
+class ReachFrankaDRAgentCfg(ReachFrankaAgentCfg):
+    """The same with more iterations."""
+
+    experiment_name: str = "reach_franka_dr"
+    max_iterations: int = 200
