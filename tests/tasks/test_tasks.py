@@ -12,7 +12,10 @@ WIDTHS = {
     "Cartpole-NoVelocity": (2, 1),
     "Reach-Franka": (17, 7),
     "Reach-Franka-Direct": (17, 7),
+    "Velocity-Flat-AnymalC": (48, 12),
+    "Velocity-Flat-G1": (12 + 3 * 29, 29),
     "Velocity-Flat-Go2": (48, 12),
+    "Velocity-Flat-H1": (12 + 3 * 19, 19),
 }
 EPISODES = {
     "Ant": 750,
@@ -21,7 +24,10 @@ EPISODES = {
     "Cartpole-NoVelocity": 500,
     "Reach-Franka": 500,
     "Reach-Franka-Direct": 500,
+    "Velocity-Flat-AnymalC": 1000,
+    "Velocity-Flat-G1": 1000,
     "Velocity-Flat-Go2": 1000,
+    "Velocity-Flat-H1": 1000,
 }
 
 
@@ -64,8 +70,9 @@ def test_play_variants_are_small_and_without_noise(task: str) -> None:
     assert load_agent_cfg(task).experiment_name == load_agent_cfg(f"{task}-Play").experiment_name
 
 
-def test_only_the_quadruped_has_noise() -> None:
-    assert [task for task in WIDTHS if any(noise_groups(load_env_cfg(task)))] == ["Velocity-Flat-Go2"]
+def test_only_the_walking_robots_have_noise() -> None:
+    noisy = [task for task in WIDTHS if any(noise_groups(load_env_cfg(task)))]
+    assert noisy == [task for task in WIDTHS if task.startswith("Velocity")]
 
 
 def test_cartpole_rewards_and_ends() -> None:

@@ -156,6 +156,10 @@ class velocity_stages(ManagerTermBase):  # noqa: N801 - a term, named like the f
                 raise ConfigError(f"{where}, stage {name!r}: survival and tracking are shares, from 0 to 1")
         if not cfg.params.get("episodes", 1.0) > 0.0:
             raise ConfigError(f"{where}: episodes is {cfg.params['episodes']}; it must be above 0")
+        if not cfg.params["reward_names"]:
+            raise ConfigError(f"{where}: reward_names is empty; name the rewards that tell how well the robot tracks")
+        for name in cfg.params["reward_names"]:
+            env.reward_manager.get_weight(name)
         self._tables = torch.tensor(ranges, device=self.device)  # (num_stages, num_ranges, 2)
         self._bounds = torch.tensor(bounds, device=self.device)  # (num_stages, 2)
         self.stage = torch.zeros(1, dtype=torch.int64, device=self.device)
