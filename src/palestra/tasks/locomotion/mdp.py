@@ -196,14 +196,14 @@ class velocity_stages(ManagerTermBase):  # noqa: N801 - a term, named like the f
         """
         termination = env.termination_manager
         ended = env_mask & (termination.terminated | termination.time_outs) & (env.episode_length_buf > 0)
-        number = ended.sum(dtype=torch.float32)
-        survived = (ended & ~termination.terminated).sum(dtype=torch.float32)
         seconds = env.episode_length_buf.clamp(min=1) * env.step_dt
-        tracked = torch.zeros_like(survived)
+        tracked = torch.zeros_like(seconds)
         for name in reward_names:
-            reward, weight = env.reward_manager.get_episode_sum(name), env.reward_manager.get_weight(name)
-            tracked += (reward / (seconds * weight) * ended).sum()
-        new = torch.stack((survived, tracked / len(reward_names))) / number.clamp(min=1.0)
+            tracked += env.reward_manager.get_episode_sum(name) / (seconds * env.reward_manager.get_weight(name))
+        survived = (~termination.terminated).to(torch.float32)
+        rows = torch.stack((torch.ones_like(tracked), survived, tracked / len(reward_names)))
+        totals = (rows * ended).sum(dim=1)
+        number, new = totals[0], totals[1:] / totals[0].clamp(min=1.0)
         self.count += number
         needed = episodes * self.num_envs
         share = torch.maximum(number / self.count.clamp(min=1.0), 1.0 - torch.exp(-number / needed))

@@ -128,6 +128,6 @@ class AgentCfg(PPORunnerCfg):
     num_steps_per_env: int = 16
     max_iterations: int = 500
     save_interval: int = 50
-    actor: ModelCfg = ModelCfg(hidden_dims=[128, 128], obs_normalization=True, init_std=1.0, output_gain=0.01)
+    actor: ModelCfg = ModelCfg(hidden_dims=[128, 128], obs_normalization=True, init_std=1.2, output_gain=0.01)
     critic: ModelCfg = ModelCfg(hidden_dims=[128, 128], obs_normalization=True)
     algorithm: PPOAlgorithmCfg = PPOAlgorithmCfg(entropy_coef=0.005, gamma=0.97, desired_kl=0.02)

@@ -27,9 +27,6 @@ class VelocityFlatAnymalCAgentCfg(VelocityFlatGo2AgentCfg):
 
     experiment_name: str = "velocity_flat_anymal_c"
     max_iterations: int = 500
-    actor: RslRlMLPModelCfg = RslRlMLPModelCfg(
-        hidden_dims=[128, 128], obs_normalization=True, distribution_cfg=Gaussian(init_std=1.0)
-    )
 
 
 @configclass
