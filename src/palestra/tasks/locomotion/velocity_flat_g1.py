@@ -181,6 +181,6 @@ class AgentCfg(PPORunnerCfg):
     num_steps_per_env: int = 24
     max_iterations: int = 1500
     save_interval: int = 100
-    actor: ModelCfg = ModelCfg(hidden_dims=[256, 128, 128], obs_normalization=True, init_std=1.0, output_gain=0.01)
+    actor: ModelCfg = ModelCfg(hidden_dims=[256, 128, 128], obs_normalization=True, init_std=0.5, output_gain=0.01)
     critic: ModelCfg = ModelCfg(hidden_dims=[256, 128, 128], obs_normalization=True)
-    algorithm: PPOAlgorithmCfg = PPOAlgorithmCfg(entropy_coef=0.008, gamma=0.99, desired_kl=0.01)
+    algorithm: PPOAlgorithmCfg = PPOAlgorithmCfg(entropy_coef=0.008, gamma=0.97, desired_kl=0.02)

@@ -70,7 +70,7 @@ class VelocityFlatG1AgentCfg(RlGamesRunnerCfg):
             space=SpaceCfg(
                 continuous=ContinuousSpaceCfg(
                     mu_init=InitializerCfg(name="orthogonal_initializer", gain=0.01),
-                    sigma_init=InitializerCfg(name="const_initializer", val=0.0),
+                    sigma_init=InitializerCfg(name="const_initializer", val=math.log(0.5)),
                 )
             ),
             mlp=MlpCfg(units=[256, 128, 128]),
@@ -80,8 +80,8 @@ class VelocityFlatG1AgentCfg(RlGamesRunnerCfg):
             minibatch_size_per_env=6,
             mini_epochs=5,
             learning_rate=1e-3,
-            kl_threshold=0.01,
-            gamma=0.99,
+            kl_threshold=0.02,
+            gamma=0.97,
             entropy_coef=0.008,
             normalize_input=True,
             normalize_value=True,

@@ -38,10 +38,10 @@ class VelocityFlatG1AgentCfg(RslRlOnPolicyRunnerCfg):
     max_iterations: int = 1500
     save_interval: int = 100
     actor: RslRlMLPModelCfg = RslRlMLPModelCfg(
-        hidden_dims=[256, 128, 128], obs_normalization=True, distribution_cfg=Gaussian(init_std=1.0)
+        hidden_dims=[256, 128, 128], obs_normalization=True, distribution_cfg=Gaussian(init_std=0.5)
     )
     critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[256, 128, 128], obs_normalization=True)
-    algorithm: RslRlPpoAlgorithmCfg = RslRlPpoAlgorithmCfg(entropy_coef=0.008, gamma=0.99, desired_kl=0.01)
+    algorithm: RslRlPpoAlgorithmCfg = RslRlPpoAlgorithmCfg(entropy_coef=0.008, gamma=0.97, desired_kl=0.02)
 
 
 @configclass

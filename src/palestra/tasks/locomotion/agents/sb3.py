@@ -40,13 +40,13 @@ class VelocityFlatG1AgentCfg(Sb3PPOCfg):
     max_iterations: int = 1500
     n_minibatches: int | None = 4
     n_epochs: int = 5
-    gamma: float = 0.99
+    gamma: float = 0.97
     ent_coef: float = 0.008
     learning_rate: float | str = 1e-3
-    target_kl: float | None = 0.02
+    target_kl: float | None = 0.04
     vf_coef: float = 1.0
     max_grad_norm: float = 1.0
-    policy_kwargs: PolicyKwargsCfg = PolicyKwargsCfg(net_arch=[256, 128, 128], activation_fn="ELU", log_std_init=0.0)
+    policy_kwargs: PolicyKwargsCfg = PolicyKwargsCfg(net_arch=[256, 128, 128], activation_fn="ELU", log_std_init=-0.69)
     vec_normalize: VecNormalizeCfg = VecNormalizeCfg(norm_obs=True, norm_reward=True)
 
 

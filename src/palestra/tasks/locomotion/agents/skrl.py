@@ -56,17 +56,17 @@ class VelocityFlatG1AgentCfg(SkrlRunnerCfg):
     max_iterations: int = 1500
     save_interval: int = 100
     models: ModelsCfg = ModelsCfg(
-        policy=GaussianModelCfg(network=[NetworkCfg(layers=[256, 128, 128])], initial_log_std=0.0),
+        policy=GaussianModelCfg(network=[NetworkCfg(layers=[256, 128, 128])], initial_log_std=math.log(0.5)),
         value=DeterministicModelCfg(network=[NetworkCfg(layers=[256, 128, 128])]),
     )
     agent: PPOCfg = PPOCfg(
         rollouts=24,
         learning_epochs=5,
         mini_batches=4,
-        discount_factor=0.99,
+        discount_factor=0.97,
         learning_rate=1e-3,
         learning_rate_scheduler="KLAdaptiveLR",
-        learning_rate_scheduler_kwargs={"kl_threshold": 0.01, "min_lr": 1e-5, "max_lr": 1e-2},
+        learning_rate_scheduler_kwargs={"kl_threshold": 0.02, "min_lr": 1e-5, "max_lr": 1e-2},
         observation_preprocessor="RunningStandardScaler",
         value_preprocessor="RunningStandardScaler",
         grad_norm_clip=1.0,
