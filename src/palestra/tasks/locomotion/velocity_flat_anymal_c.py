@@ -2,7 +2,8 @@
 
 Observations, rewards and their weights are those of Isaac Lab's flat ANYmal C task (2.3), except that a step counts as
 long from 0.35 s instead of 0.5 s in the air, and that the learner normalises observations. The drives are a model of DC
-motors, not the network of the original (see ``palestra.robots.anymal_c``).
+motors, not the network of the original (see ``palestra.robots.anymal_c``); its position gain is twice that of Isaac
+Lab's simple drive, so that actions count half as much.
 """
 
 import math
@@ -52,7 +53,7 @@ class CommandsCfg:
 class ActionsCfg:
     """Joint positions around the standing pose."""
 
-    joint_pos = mdp.JointPositionActionCfg(asset_name="robot", joint_names=[".*"], scale=0.5, use_default_offset=True)
+    joint_pos = mdp.JointPositionActionCfg(asset_name="robot", joint_names=[".*"], scale=0.25, use_default_offset=True)
 
 
 @configclass
@@ -122,12 +123,16 @@ class PlayEnvCfg(EnvCfg):
 
 @configclass
 class AgentCfg(PPORunnerCfg):
-    """The settings measured for ``Velocity-Flat-Go2``; see its docstring."""
+    """The settings measured for ``Velocity-Flat-Go2``, with half the noise at the start.
+
+    With 1.2 the robot fell in every episode for the first 60 iterations (256 environments, seed 1; 76 steps an episode
+    after 46 iterations), with 0.6 the episodes lasted 479 steps after 41.
+    """
 
     experiment_name: str = "velocity_flat_anymal_c"
     num_steps_per_env: int = 16
     max_iterations: int = 500
     save_interval: int = 50
-    actor: ModelCfg = ModelCfg(hidden_dims=[128, 128], obs_normalization=True, init_std=1.2, output_gain=0.01)
+    actor: ModelCfg = ModelCfg(hidden_dims=[128, 128], obs_normalization=True, init_std=0.6, output_gain=0.01)
     critic: ModelCfg = ModelCfg(hidden_dims=[128, 128], obs_normalization=True)
     algorithm: PPOAlgorithmCfg = PPOAlgorithmCfg(entropy_coef=0.005, gamma=0.97, desired_kl=0.02)

@@ -51,10 +51,14 @@ class VelocityFlatGo2AgentCfg(RlGamesRunnerCfg):
 
 @configclass
 class VelocityFlatAnymalCAgentCfg(VelocityFlatGo2AgentCfg):
-    """As for the lighter quadruped."""
+    """As for the lighter quadruped, with half the noise at the start."""
 
     experiment_name: str = "velocity_flat_anymal_c"
     max_iterations: int = 500
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.params.network.space.continuous.sigma_init.val = math.log(0.6)
 
 
 @configclass

@@ -23,10 +23,13 @@ class VelocityFlatGo2AgentCfg(RslRlOnPolicyRunnerCfg):
 
 @configclass
 class VelocityFlatAnymalCAgentCfg(VelocityFlatGo2AgentCfg):
-    """As for the lighter quadruped."""
+    """As for the lighter quadruped, with half the noise at the start."""
 
     experiment_name: str = "velocity_flat_anymal_c"
     max_iterations: int = 500
+    actor: RslRlMLPModelCfg = RslRlMLPModelCfg(
+        hidden_dims=[128, 128], obs_normalization=True, distribution_cfg=Gaussian(init_std=0.6)
+    )
 
 
 @configclass

@@ -25,10 +25,11 @@ class VelocityFlatGo2AgentCfg(Sb3PPOCfg):
 
 @configclass
 class VelocityFlatAnymalCAgentCfg(VelocityFlatGo2AgentCfg):
-    """As for the lighter quadruped."""
+    """As for the lighter quadruped, with half the noise at the start."""
 
     experiment_name: str = "velocity_flat_anymal_c"
     max_iterations: int = 500
+    policy_kwargs: PolicyKwargsCfg = PolicyKwargsCfg(net_arch=[128, 128], activation_fn="ELU", log_std_init=-0.51)
 
 
 @configclass

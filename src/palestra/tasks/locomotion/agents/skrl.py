@@ -42,10 +42,14 @@ class VelocityFlatGo2AgentCfg(SkrlRunnerCfg):
 
 @configclass
 class VelocityFlatAnymalCAgentCfg(VelocityFlatGo2AgentCfg):
-    """As for the lighter quadruped."""
+    """As for the lighter quadruped, with half the noise at the start."""
 
     experiment_name: str = "velocity_flat_anymal_c"
     max_iterations: int = 500
+    models: ModelsCfg = ModelsCfg(
+        policy=GaussianModelCfg(network=[NetworkCfg(layers=[128, 128])], initial_log_std=math.log(0.6)),
+        value=DeterministicModelCfg(network=[NetworkCfg(layers=[128, 128])]),
+    )
 
 
 @configclass
