@@ -19,6 +19,9 @@ def default_sync_mode() -> Iterator[None]:
 
 TASKS = (
     "Velocity-Flat-Go2",
+    "Velocity-Flat-AnymalC",
+    "Velocity-Flat-G1",
+    "Velocity-Flat-H1",
     "Reach-Franka",
     "Cartpole",
     "Cartpole-Direct",

@@ -99,6 +99,9 @@ def prepare(env: Any) -> Any:
     "task",
     [
         "Velocity-Flat-Go2",
+        "Velocity-Flat-AnymalC",
+        "Velocity-Flat-G1",
+        "Velocity-Flat-H1",
         "Reach-Franka",
         "Cartpole",
         "Cartpole-Direct",

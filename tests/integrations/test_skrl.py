@@ -628,7 +628,18 @@ def test_timesteps_and_iterations():
     assert cfg.max_iterations == 2
 
 
-@pytest.mark.parametrize("task", ["Cartpole", "Ant", "Reach-Franka", "Velocity-Flat-Go2"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        "Cartpole",
+        "Ant",
+        "Reach-Franka",
+        "Velocity-Flat-Go2",
+        "Velocity-Flat-AnymalC",
+        "Velocity-Flat-G1",
+        "Velocity-Flat-H1",
+    ],
+)
 def test_shipped_settings_follow_the_tasks_own(task):
     ours, theirs = load_agent_cfg(task), load_agent_cfg(task, "skrl")
     validate(theirs, "agent")

@@ -13,7 +13,10 @@ WIDTHS = {
     "Reach-Franka": (17, 7),
     "Reach-Franka-DR": (24, 7),
     "Reach-Franka-Direct": (17, 7),
+    "Velocity-Flat-AnymalC": (48, 12),
+    "Velocity-Flat-G1": (12 + 3 * 29, 29),
     "Velocity-Flat-Go2": (48, 12),
+    "Velocity-Flat-H1": (12 + 3 * 19, 19),
 }
 EPISODES = {
     "Ant": 750,
@@ -23,7 +26,10 @@ EPISODES = {
     "Reach-Franka": 500,
     "Reach-Franka-DR": 500,
     "Reach-Franka-Direct": 500,
+    "Velocity-Flat-AnymalC": 1000,
+    "Velocity-Flat-G1": 1000,
     "Velocity-Flat-Go2": 1000,
+    "Velocity-Flat-H1": 1000,
 }
 
 
@@ -68,7 +74,7 @@ def test_play_variants_are_small_and_without_noise(task: str) -> None:
 
 def test_which_tasks_have_noise() -> None:
     noisy = [task for task in WIDTHS if any(noise_groups(load_env_cfg(task)))]
-    assert noisy == ["Reach-Franka-DR", "Velocity-Flat-Go2"]
+    assert noisy == [task for task in WIDTHS if task == "Reach-Franka-DR" or task.startswith("Velocity")]
 
 
 def test_the_arms_of_reach_franka_dr_differ_and_keep_to_their_ranges() -> None:

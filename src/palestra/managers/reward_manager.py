@@ -87,6 +87,12 @@ class RewardManager(ManagerBase):
         self._terms[name].rebind(cfg)
         self.set_weight(name, cfg.weight)
 
+    def get_episode_sum(self, name: str) -> Tensor:
+        """Return a view of a term's weighted sum over each present episode, ``(num_envs,)``."""
+        if name not in self._terms:
+            raise self._unknown(name)
+        return self.episode_sums[self._names.index(name)]
+
     def get_weight(self, name: str) -> Tensor:
         """Return a view of a term's weight (0-dim)."""
         if name not in self._terms:
