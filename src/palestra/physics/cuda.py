@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import mujoco
@@ -196,10 +197,17 @@ class CudaEngine(Engine):
         self.version += 1
 
     def rays(
-        self, origins: Tensor, directions: Tensor, *, include_static: bool = True, exclude_body: int = -1
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        *,
+        include_static: bool = True,
+        exclude_body: int = -1,
+        geom_groups: Sequence[int] | None = None,
     ) -> Tensor:
         self._use_derived()
         num_rays = origins.shape[1]
+        groups = (-1,) * 6 if geom_groups is None else tuple(int(k in geom_groups) for k in range(6))
         origins, directions = origins.contiguous(), directions.contiguous()
         with self._scope():
             if num_rays not in self._ray_buffers:
@@ -215,7 +223,7 @@ class CudaEngine(Engine):
                 self._d,
                 wp.from_torch(origins, dtype=wp.vec3),
                 wp.from_torch(directions, dtype=wp.vec3),
-                wp.spatial_vector(-1, -1, -1, -1, -1, -1),
+                wp.spatial_vector(*groups),
                 include_static,
                 wp.full(num_rays, exclude_body, dtype=int),
                 distance,

@@ -11,3 +11,4 @@ from palestra.envs.mdp.io import *  # noqa: F403
 from palestra.envs.mdp.observations import *  # noqa: F403
 from palestra.envs.mdp.rewards import *  # noqa: F403
 from palestra.envs.mdp.terminations import *  # noqa: F403
+from palestra.envs.mdp.terrain_terms import *  # noqa: F403

@@ -47,3 +47,37 @@ class VelocityFlatGo2AgentCfg(RlGamesRunnerCfg):
             clip_actions=False,
         ),
     )
+
+
+@configclass
+class VelocityRoughGo2AgentCfg(RlGamesRunnerCfg):
+    """The task's own settings, as far as RL-Games has them."""
+
+    experiment_name: str = "velocity_rough_go2"
+    max_iterations: int = 1500
+    save_interval: int = 50
+    params: ParamsCfg = ParamsCfg(
+        network=NetworkCfg(
+            separate=True,
+            space=SpaceCfg(
+                continuous=ContinuousSpaceCfg(
+                    mu_init=InitializerCfg(name="orthogonal_initializer", gain=0.01),
+                    sigma_init=InitializerCfg(name="const_initializer", val=0.0),
+                )
+            ),
+            mlp=MlpCfg(units=[512, 256, 128]),
+        ),
+        config=ConfigCfg(
+            horizon_length=24,
+            minibatch_size_per_env=6,
+            mini_epochs=5,
+            learning_rate=1e-3,
+            kl_threshold=0.01,
+            gamma=0.98,
+            entropy_coef=0.005,
+            normalize_input=True,
+            normalize_value=True,
+            truncate_grads=True,
+            clip_actions=False,
+        ),
+    )

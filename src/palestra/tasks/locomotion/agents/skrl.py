@@ -38,3 +38,30 @@ class VelocityFlatGo2AgentCfg(SkrlRunnerCfg):
         entropy_loss_scale=0.005,
         value_loss_scale=1.0,
     )
+
+
+@configclass
+class VelocityRoughGo2AgentCfg(SkrlRunnerCfg):
+    """The settings of the task's own agent."""
+
+    experiment_name: str = "velocity_rough_go2"
+    max_iterations: int = 1500
+    save_interval: int = 50
+    models: ModelsCfg = ModelsCfg(
+        policy=GaussianModelCfg(network=[NetworkCfg(layers=[512, 256, 128])], initial_log_std=0.0),
+        value=DeterministicModelCfg(network=[NetworkCfg(layers=[512, 256, 128])]),
+    )
+    agent: PPOCfg = PPOCfg(
+        rollouts=24,
+        learning_epochs=5,
+        mini_batches=4,
+        discount_factor=0.98,
+        learning_rate=1e-3,
+        learning_rate_scheduler="KLAdaptiveLR",
+        learning_rate_scheduler_kwargs={"kl_threshold": 0.01, "min_lr": 1e-5, "max_lr": 1e-2},
+        observation_preprocessor="RunningStandardScaler",
+        value_preprocessor="RunningStandardScaler",
+        grad_norm_clip=1.0,
+        entropy_loss_scale=0.005,
+        value_loss_scale=1.0,
+    )
