@@ -16,7 +16,7 @@ from torch import Tensor
 
 from palestra.errors import ConfigError, did_you_mean
 from palestra.physics.base import WRITABLE, Capacity, Columns, Engine, OverflowReport
-from palestra.physics.capacity import probe_capacity
+from palestra.physics.capacity import most_convex_collisions, probe_capacity
 from palestra.physics.capture import current_warp_stream
 from palestra.physics.newton import why_not
 from palestra.physics.newton_warp import NewtonSolver
@@ -65,6 +65,7 @@ class CudaEngine(Engine):
         wp.init()
         self._wp_device = wp.device_from_torch(self.device)
         self.capacity = self._capacity(model, cfg)
+        convex = most_convex_collisions(model)
         with wp.ScopedDevice(self._wp_device):
             self._m = mjw.put_model(_without_autoreset_flag(model))
             self._m.opt.warn_overflow = 0  # it prints from kernels; overflow() counts instead
@@ -72,7 +73,11 @@ class CudaEngine(Engine):
             if cfg.contact_sensor_maxmatch is not None:
                 self._m.opt.contact_sensor_maxmatch = cfg.contact_sensor_maxmatch
             self._d = mjw.make_data(
-                model, nworld=num_envs, nconmax=self.capacity.contacts, njmax=self.capacity.constraints
+                model,
+                nworld=num_envs,
+                nconmax=self.capacity.contacts,
+                nccdmax=None if convex is None else min(convex, self.capacity.contacts),
+                njmax=self.capacity.constraints,
             )
         self._stream = torch.cuda.Stream(self.device)
         self._branch = wp.Stream(self._wp_device) if can_branch(model) and not self._m.flg_adhesion else None

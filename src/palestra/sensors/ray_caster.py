@@ -107,7 +107,9 @@ class RayCaster(SensorBase):
         if self._alignment not in ("base", "yaw", "world"):
             raise ConfigError(f"sensor {cfg.prim_path!r}: ray_alignment is {self._alignment!r}; base, yaw or world")
         if len(cfg.mesh_prim_paths) > 1:
-            raise ConfigError(f"sensor {cfg.prim_path!r}: mesh_prim_paths names {len(cfg.mesh_prim_paths)}; one at most")
+            raise ConfigError(
+                f"sensor {cfg.prim_path!r}: mesh_prim_paths names {len(cfg.mesh_prim_paths)}; one at most"
+            )
 
     def edit_scene(self, scene: mujoco.MjSpec, assets: Mapping[str, Asset]) -> None:
         asset, expression = self._target(assets, self.cfg.prim_path)
@@ -132,7 +134,8 @@ class RayCaster(SensorBase):
         is_root = isinstance(self._asset, RootWriter) and not self._asset.is_fixed_base
         self._of_root = is_root and self._asset.data._bodies.start == self._body  # type: ignore[attr-defined]
         if not self._of_root:
-            engine.field("xpos"), engine.field("xquat")
+            for name in ("xpos", "xquat"):  # from now on the engine keeps them current
+                engine.field(name)
 
     @property
     def num_rays(self) -> int:
@@ -196,9 +199,7 @@ class RayCaster(SensorBase):
         return starts, torch.stack(turned, dim=-1)
 
     def _distance(self, starts: Tensor, directions: Tensor) -> Tensor:
-        found = self._engine.rays(
-            starts, directions, exclude_body=self._body, geom_groups=self.cfg.geom_groups
-        )
+        found = self._engine.rays(starts, directions, exclude_body=self._body, geom_groups=self.cfg.geom_groups)
         return torch.where((found >= 0.0) & (found <= self.cfg.max_distance), found, torch.inf)
 
     def _named_terrain(self) -> TerrainImporter | None:

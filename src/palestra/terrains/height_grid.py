@@ -20,7 +20,9 @@ class HeightGrid:
 
     def __init__(self, heights: Tensor, corner: tuple[float, float], scale: float) -> None:
         if heights.dim() != 2 or min(heights.shape) < 2:
-            raise ValueError(f"heights have shape {tuple(heights.shape)}; it must be (num_x, num_y) with 2 or more each")
+            raise ValueError(
+                f"heights have shape {tuple(heights.shape)}; it must be (num_x, num_y) with 2 or more each"
+            )
         self.heights, self.corner, self.scale = heights.contiguous(), corner, scale
 
     def height_at(self, x: Tensor, y: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Shapes of the sub-terrains: functions ``(difficulty, cfg, rng) -> heights``.
 
 Heights are those of the vertices of a square grid, float64 ``(length, width)`` with x along the first axis (m, z = 0 is
-the level on which tiles meet). Edges of a shape fall on the nearest vertices, and between vertices the ground is linear,
-so that an upright face becomes a ramp one ``horizontal_scale`` long. ``difficulty`` is in [0, 1].
+the level on which tiles meet). Edges of a shape fall on the nearest vertices, and between vertices the ground is
+linear, so that an upright face becomes a ramp one ``horizontal_scale`` long. ``difficulty`` is in [0, 1].
 """
 
 from __future__ import annotations
@@ -73,9 +73,7 @@ def random_grid(difficulty: float, cfg: cfgs.MeshRandomGridTerrainCfg, rng: np.r
     return _with_border(heights, cfg)
 
 
-def discrete_obstacles(
-    difficulty: float, cfg: cfgs.HfDiscreteObstaclesTerrainCfg, rng: np.random.Generator
-) -> Heights:
+def discrete_obstacles(difficulty: float, cfg: cfgs.HfDiscreteObstaclesTerrainCfg, rng: np.random.Generator) -> Heights:
     """Rectangular blocks and pits at random places around a level platform."""
     amplitude = _at(cfg.obstacle_height_range, difficulty)
     fixed = cfg.obstacle_height_mode == "fixed"
@@ -100,7 +98,7 @@ def wave(difficulty: float, cfg: cfgs.HfWaveTerrainCfg, rng: np.random.Generator
 
 def stepping_stones(difficulty: float, cfg: cfgs.HfSteppingStonesTerrainCfg, rng: np.random.Generator) -> Heights:
     """Rows of square stones over a hole; each row is shifted by a random part of a stone."""
-    width = max(round(_at(cfg.stone_width_range[::-1], difficulty) / cfg.horizontal_scale), 1)
+    width = max(round(_at(cfg.stone_width_range, 1.0 - difficulty) / cfg.horizontal_scale), 1)
     distance = max(round(_at(cfg.stone_distance_range, difficulty) / cfg.horizontal_scale), 1)
     heights = np.full(shape(cfg), float(cfg.holes_depth))
     for row in range(0, heights.shape[0], width + distance):
@@ -120,7 +118,7 @@ def gap(difficulty: float, cfg: cfgs.MeshGapTerrainCfg, rng: np.random.Generator
 
 def rails(difficulty: float, cfg: cfgs.MeshRailsTerrainCfg, rng: np.random.Generator) -> Heights:
     """Two square rails, one around the platform and one half-way to the edge; thinner and higher with difficulty."""
-    half = 0.5 * max(_at(cfg.rail_thickness_range[::-1], difficulty), cfg.horizontal_scale)
+    half = 0.5 * max(_at(cfg.rail_thickness_range, 1.0 - difficulty), cfg.horizontal_scale)
     reach = _from_center(cfg)
     inner = _half(cfg) + half
     on_rail = np.zeros_like(reach, dtype=bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 from dataclasses import dataclass
@@ -100,7 +101,9 @@ def _plan(cfg: TerrainGeneratorCfg, rng: np.random.Generator) -> tuple[list[list
     rows, columns = cfg.num_rows, cfg.num_cols
     if cfg.curriculum:
         ends = np.cumsum(shares)
-        kinds = [min(int(np.searchsorted(ends, k / columns + 1e-3, side="right")), len(labels) - 1) for k in range(columns)]
+        kinds = [
+            min(int(np.searchsorted(ends, k / columns + 1e-3, side="right")), len(labels) - 1) for k in range(columns)
+        ]
         names = [[labels[k] for k in kinds] for _ in range(rows)]
         level = (np.arange(rows)[:, None] + rng.uniform(size=(rows, columns))) / rows
     else:
@@ -110,7 +113,9 @@ def _plan(cfg: TerrainGeneratorCfg, rng: np.random.Generator) -> tuple[list[list
 
 
 def _sized(sub: SubTerrainBaseCfg, cfg: TerrainGeneratorCfg) -> SubTerrainBaseCfg:
-    return sub.replace(size=tuple(cfg.size), horizontal_scale=cfg.horizontal_scale)  # type: ignore[attr-defined]
+    own = copy.copy(sub)
+    own.size, own.horizontal_scale = cfg.size, cfg.horizontal_scale
+    return own
 
 
 def _height_of_middle(surface: Heights, sub: SubTerrainBaseCfg) -> float:
@@ -207,8 +212,9 @@ def _check_sub_terrain(name: str, sub: Any, cfg: TerrainGeneratorCfg) -> None:
         if field.name in ("step_width", "grid_width", "noise_step") and not value > 0.0:
             raise ConfigError(f"{where}: {field.name} is {value}; it must be positive")
     inner = min(cfg.size) - 2.0 * getattr(sub, "border_width", 0.0)
-    if not 0.0 <= getattr(sub, "platform_width", 0.0) <= inner:
-        raise ConfigError(f"{where}: platform_width is {sub.platform_width}; it must be 0 to {inner:g} m")
+    platform = getattr(sub, "platform_width", 0.0)
+    if not 0.0 <= platform <= inner:
+        raise ConfigError(f"{where}: platform_width is {platform}; it must be 0 to {inner:g} m")
 
 
 def _check_range(value: Any, where: str, least: float, most: float) -> None:

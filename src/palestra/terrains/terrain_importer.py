@@ -84,7 +84,7 @@ class TerrainImporter:
             name=self.geom_name,
             type=mujoco.mjtGeom.mjGEOM_HFIELD,
             hfieldname=self.geom_name,
-            pos=[*self._middle((x, y), (0, 0)), low],
+            pos=[*self.middle((x, y), (0, 0)), low],
             rgba=list(self.cfg.color),
             friction=[self.cfg.static_friction, 0.005, 0.0001],
             condim=3,
@@ -148,7 +148,9 @@ class TerrainImporter:
         Who masters the highest level goes on at a random one; nobody falls below the lowest.
 
         Args:
-            env_mask, move_up, move_down: bool ``(num_envs,)``.
+            env_mask: environments that may change, bool ``(num_envs,)``.
+            move_up: which of them go up, bool ``(num_envs,)``.
+            move_down: which of them go down.
             rng: source of the random levels.
         """
         if self.terrain_origins is None:
@@ -193,15 +195,16 @@ class TerrainImporter:
             name=self.geom_name,
             nrow=shape[1],
             ncol=shape[0],
-            size=[*self._half_size(shape), max(high - low, _THINNEST), self.cfg.base_thickness],
+            size=[*self.half_size(shape), max(high - low, _THINNEST), self.cfg.base_thickness],
             userdata=data.T.astype(np.float32).flatten(),
         )
 
-    def _half_size(self, shape: tuple[int, int]) -> list[float]:
+    def half_size(self, shape: tuple[int, int]) -> list[float]:
+        """Half of the edges of a part of the grid (m)."""
         assert self.terrain is not None
         return [0.5 * self.terrain.scale * (n - 1) for n in shape]
 
-    def _middle(self, shape: tuple[int, int], first: tuple[int, int]) -> list[float]:
+    def middle(self, shape: tuple[int, int], first: tuple[int, int]) -> list[float]:
         """World position of the middle of a part of the grid (m)."""
         assert self.terrain is not None
         scale, corner = self.terrain.scale, self.terrain.corner

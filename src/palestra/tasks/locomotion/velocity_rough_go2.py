@@ -1,10 +1,11 @@
 """A Unitree Go2 follows commanded velocities over slopes, stairs, boxes and rubble.
 
 Terrain, observations, rewards and weights are those of Isaac Lab's rough Go2 task (2.3), with the differences of
-``Velocity-Flat-Go2`` and these: the height grid has vertices every 5 cm, so that stairs are steep; robots start on level
-patches; only feet and trunk meet the ground; who leaves the map starts anew.
+``Velocity-Flat-Go2`` and these: the height grid has vertices every 5 cm, so that stairs are steep; robots start on
+level patches; only feet and trunk meet the ground; who leaves the map starts anew.
 """
 
+import copy
 import math
 
 from palestra.assets import ArticulationCfg, AssetBaseCfg
@@ -31,7 +32,8 @@ from palestra.utils.noise import AdditiveUniformNoiseCfg as Unoise
 
 def terrain_for_go2() -> TerrainGeneratorCfg:
     """Return the rough terrain with boxes and rubble scaled to a small robot, and level patches near each origin."""
-    terrain = ROUGH_TERRAINS_CFG.replace(curriculum=True, border_width=5.0, horizontal_scale=0.05)
+    terrain = copy.deepcopy(ROUGH_TERRAINS_CFG)
+    terrain.curriculum, terrain.border_width, terrain.horizontal_scale = True, 5.0, 0.05
     terrain.sub_terrains["boxes"].grid_height_range = (0.025, 0.1)
     terrain.sub_terrains["random_rough"].noise_range = (0.01, 0.06)
     terrain.sub_terrains["random_rough"].noise_step = 0.01
