@@ -9,7 +9,7 @@ import torch
 
 from palestra.cli.main import main
 
-TASKS = "'Ant', 'Cartpole', 'Cartpole-Direct', 'Cartpole-NoVelocity', 'Reach-Franka', 'Reach-Franka-Direct', 'Velocity-Flat-Go2'"
+TASKS = "'Ant', 'Cartpole', 'Cartpole-Direct', 'Cartpole-NoVelocity', 'Reach-Franka', 'Reach-Franka-Direct', 'Velocity-Flat-Go2', 'Velocity-Rough-Go2'"
 QUICK = ["--num_envs=2", "--max_iterations=1", "agent.num_steps_per_env=4", "--no_video"]
 
 

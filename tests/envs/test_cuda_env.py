@@ -17,7 +17,15 @@ def default_sync_mode() -> Iterator[None]:
     torch.cuda.set_sync_debug_mode(0)
 
 
-TASKS = ("Velocity-Flat-Go2", "Reach-Franka", "Cartpole", "Cartpole-Direct", "Reach-Franka-Direct", "Ant")
+TASKS = (
+    "Velocity-Flat-Go2",
+    "Velocity-Rough-Go2",
+    "Reach-Franka",
+    "Cartpole",
+    "Cartpole-Direct",
+    "Reach-Franka-Direct",
+    "Ant",
+)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -97,7 +97,15 @@ def prepare(env: Any) -> Any:
 
 @pytest.mark.parametrize(
     "task",
-    ["Velocity-Flat-Go2", "Reach-Franka", "Cartpole", "Cartpole-Direct", "Reach-Franka-Direct", "Ant"],
+    [
+        "Velocity-Flat-Go2",
+        "Velocity-Rough-Go2",
+        "Reach-Franka",
+        "Cartpole",
+        "Cartpole-Direct",
+        "Reach-Franka-Direct",
+        "Ant",
+    ],
 )
 def test_a_step_is_free_of_host_access(task: str) -> None:
     env = prepare(make(task, num_envs=4))

@@ -481,7 +481,7 @@ def test_a_batch_that_does_not_divide_the_rollout_is_said_in_one_line():
     )
 
 
-@pytest.mark.parametrize("task", ["Cartpole", "Ant", "Reach-Franka", "Velocity-Flat-Go2"])
+@pytest.mark.parametrize("task", ["Cartpole", "Ant", "Reach-Franka", "Velocity-Flat-Go2", "Velocity-Rough-Go2"])
 def test_the_shipped_settings_build(task):
     cfg, ours = load_agent_cfg(task, "sb3"), load_agent_cfg(task)
     validate(cfg, "agent")

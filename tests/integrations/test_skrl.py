@@ -628,7 +628,7 @@ def test_timesteps_and_iterations():
     assert cfg.max_iterations == 2
 
 
-@pytest.mark.parametrize("task", ["Cartpole", "Ant", "Reach-Franka", "Velocity-Flat-Go2"])
+@pytest.mark.parametrize("task", ["Cartpole", "Ant", "Reach-Franka", "Velocity-Flat-Go2", "Velocity-Rough-Go2"])
 def test_shipped_settings_follow_the_tasks_own(task):
     ours, theirs = load_agent_cfg(task), load_agent_cfg(task, "skrl")
     validate(theirs, "agent")

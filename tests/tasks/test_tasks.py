@@ -13,6 +13,7 @@ WIDTHS = {
     "Reach-Franka": (17, 7),
     "Reach-Franka-Direct": (17, 7),
     "Velocity-Flat-Go2": (48, 12),
+    "Velocity-Rough-Go2": (48 + 17 * 11, 12),
 }
 EPISODES = {
     "Ant": 750,
@@ -22,6 +23,7 @@ EPISODES = {
     "Reach-Franka": 500,
     "Reach-Franka-Direct": 500,
     "Velocity-Flat-Go2": 1000,
+    "Velocity-Rough-Go2": 1000,
 }
 
 
@@ -65,7 +67,8 @@ def test_play_variants_are_small_and_without_noise(task: str) -> None:
 
 
 def test_only_the_quadruped_has_noise() -> None:
-    assert [task for task in WIDTHS if any(noise_groups(load_env_cfg(task)))] == ["Velocity-Flat-Go2"]
+    noisy = [task for task in WIDTHS if any(noise_groups(load_env_cfg(task)))]
+    assert noisy == ["Velocity-Flat-Go2", "Velocity-Rough-Go2"]
 
 
 def test_cartpole_rewards_and_ends() -> None:

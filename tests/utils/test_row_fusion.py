@@ -266,7 +266,7 @@ def test_any_sequence_of_operations(run, steps):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("task", ["Cartpole", "Reach-Franka-Direct", "Velocity-Flat-Go2"])
+@pytest.mark.parametrize("task", ["Cartpole", "Reach-Franka-Direct", "Velocity-Flat-Go2", "Velocity-Rough-Go2"])
 def test_a_step_of_a_task_is_the_same(task, run, monkeypatch):
     """Everything but the engine, which on the CPU works on memory that PyTorch does not see."""
 

@@ -99,7 +99,7 @@ def wave(difficulty: float, cfg: cfgs.HfWaveTerrainCfg, rng: np.random.Generator
 def stepping_stones(difficulty: float, cfg: cfgs.HfSteppingStonesTerrainCfg, rng: np.random.Generator) -> Heights:
     """Rows of square stones over a hole; each row is shifted by a random part of a stone."""
     width = max(round(_at(cfg.stone_width_range, 1.0 - difficulty) / cfg.horizontal_scale), 1)
-    distance = max(round(_at(cfg.stone_distance_range, difficulty) / cfg.horizontal_scale), 1)
+    distance = max(round(_at(cfg.stone_distance_range, difficulty) / cfg.horizontal_scale), 2)  # a hole is a vertex
     heights = np.full(shape(cfg), float(cfg.holes_depth))
     for row in range(0, heights.shape[0], width + distance):
         for column in range(-int(rng.integers(0, width + distance)), heights.shape[1], width + distance):
@@ -111,7 +111,7 @@ def stepping_stones(difficulty: float, cfg: cfgs.HfSteppingStonesTerrainCfg, rng
 
 def gap(difficulty: float, cfg: cfgs.MeshGapTerrainCfg, rng: np.random.Generator) -> Heights:
     """A moat around a platform."""
-    width = max(_at(cfg.gap_width_range, difficulty), cfg.horizontal_scale)
+    width = max(_at(cfg.gap_width_range, difficulty), 2 * cfg.horizontal_scale)
     reach = _from_center(cfg)
     return np.where((reach > _half(cfg)) & (reach < _half(cfg) + width - _ROUNDING), -cfg.gap_depth, 0.0)
 

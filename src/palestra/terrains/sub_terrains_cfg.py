@@ -198,7 +198,7 @@ class HfSteppingStonesTerrainCfg(HfTerrainBaseCfg, PlatformCfg):
     """Edge of a stone (m): the largest at the least difficulty."""
 
     stone_distance_range: Range = MISSING
-    """Gap between stones (m)."""
+    """Gap between stones (m), at least two ``horizontal_scale``."""
 
     holes_depth: float = -10.0
     """Height of the holes' ground (m); negative."""
@@ -211,7 +211,7 @@ class MeshGapTerrainCfg(PlatformCfg):
     function: Function = sub_terrains.gap
 
     gap_width_range: Range = MISSING
-    """Width of the moat (m)."""
+    """Width of the moat (m), at least two ``horizontal_scale``."""
 
     gap_depth: float = 1.0
     """Depth of the moat (m). Isaac Lab's has no ground."""
