@@ -19,7 +19,6 @@ from palestra.terrains import (
     HfRandomUniformTerrainCfg,
     MeshBoxTerrainCfg,
     MeshPlaneTerrainCfg,
-    MeshPyramidStairsTerrainCfg,
     TerrainGeneratorCfg,
     TerrainImporterCfg,
 )

@@ -222,9 +222,9 @@ class AgentCfg(PPORunnerCfg):
     """The flat task's settings with networks that have room for the height scan."""
 
     experiment_name: str = "velocity_rough_go2"
-    num_steps_per_env: int = 24
-    max_iterations: int = 1500
-    save_interval: int = 50
-    actor: ModelCfg = ModelCfg(hidden_dims=[512, 256, 128], obs_normalization=True, output_gain=0.01)
+    num_steps_per_env: int = 16
+    max_iterations: int = 3000
+    save_interval: int = 100
+    actor: ModelCfg = ModelCfg(hidden_dims=[512, 256, 128], obs_normalization=True, init_std=1.2, output_gain=0.01)
     critic: ModelCfg = ModelCfg(hidden_dims=[512, 256, 128], obs_normalization=True)
-    algorithm: PPOAlgorithmCfg = PPOAlgorithmCfg(entropy_coef=0.005, gamma=0.98, desired_kl=0.01)
+    algorithm: PPOAlgorithmCfg = PPOAlgorithmCfg(entropy_coef=0.005, gamma=0.98, desired_kl=0.02)

@@ -26,11 +26,11 @@ class VelocityRoughGo2AgentCfg(RslRlOnPolicyRunnerCfg):
     """The task's own settings, but for the output layer's initial weights."""
 
     experiment_name: str = "velocity_rough_go2"
-    num_steps_per_env: int = 24
-    max_iterations: int = 1500
-    save_interval: int = 50
+    num_steps_per_env: int = 16
+    max_iterations: int = 3000
+    save_interval: int = 100
     actor: RslRlMLPModelCfg = RslRlMLPModelCfg(
-        hidden_dims=[512, 256, 128], obs_normalization=True, distribution_cfg=Gaussian(init_std=1.0)
+        hidden_dims=[512, 256, 128], obs_normalization=True, distribution_cfg=Gaussian(init_std=1.2)
     )
     critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[512, 256, 128], obs_normalization=True)
-    algorithm: RslRlPpoAlgorithmCfg = RslRlPpoAlgorithmCfg(entropy_coef=0.005, gamma=0.98, desired_kl=0.01)
+    algorithm: RslRlPpoAlgorithmCfg = RslRlPpoAlgorithmCfg(entropy_coef=0.005, gamma=0.98, desired_kl=0.02)

@@ -25,11 +25,9 @@ class VelocityFlatGo2AgentCfg(Sb3PPOCfg):
 
 @configclass
 class VelocityRoughGo2AgentCfg(VelocityFlatGo2AgentCfg):
-    """The flat task's settings with larger networks and rollouts."""
+    """The flat task's settings with larger networks."""
 
     experiment_name: str = "velocity_rough_go2"
-    n_steps: int = 24
-    max_iterations: int = 1500
+    max_iterations: int = 3000
     gamma: float = 0.98
-    target_kl: float | None = 0.02
-    policy_kwargs: PolicyKwargsCfg = PolicyKwargsCfg(net_arch=[512, 256, 128], activation_fn="ELU", log_std_init=0.0)
+    policy_kwargs: PolicyKwargsCfg = PolicyKwargsCfg(net_arch=[512, 256, 128], activation_fn="ELU", log_std_init=0.18)
