@@ -306,7 +306,8 @@ def test_a_step_of_a_task_is_the_same(task, run, monkeypatch):
         torch.testing.assert_close(fused.reward_buf, plain.reward_buf, rtol=1e-5, atol=1e-5)
         assert torch.equal(fused.reset_buf, plain.reset_buf)
     assert ended
-    assert fusion.programs / 3 < 20
+    # Rows of 187 heights, and tables that are read by an index, each end a program.
+    assert fusion.programs / 3 < (26 if "Rough" in task else 20)
     a, b = plain.fetch_log(), fused.fetch_log()
     assert a.keys() == b.keys()
     assert all(a[name] == pytest.approx(b[name], rel=1e-4, abs=1e-5) for name in a)
