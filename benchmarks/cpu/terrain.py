@@ -2,10 +2,10 @@
 
     python benchmarks/cpu/terrain.py
 
-Standing Go2s with ``Velocity-Rough-Go2``'s physics settings and colliders, one thread, four physics steps a control step;
-every 60 control steps they are put back. Processor time, so that other work on the cores counts little. Boxes are those
-of a map of 16 stairs tiles (each a stack of slabs), and for rubble of a single tile, since a whole map of 10 cm columns
-would be a million of them.
+Standing Go2s with ``Velocity-Rough-Go2``'s physics settings and colliders, one thread, four physics steps a control
+step; every 60 control steps they are put back. Processor time, so that other work on the cores counts little. Boxes are
+those of a map of 16 stairs tiles (each a stack of slabs), and for rubble of a single tile, since a whole map of 10 cm
+columns would be a million of them.
 """
 
 import argparse

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from palestra.actuators.actuator import UniformInt
 from palestra.assets import Articulation, ArticulationCfg, AssetBaseCfg, RigidObject, RigidObjectCfg
-from palestra.assets.asset import Asset
 from palestra.errors import ConfigError, did_you_mean
 from palestra.physics import Engine, make_engine
 from palestra.scene.interactive_scene_cfg import InteractiveSceneCfg
@@ -60,7 +59,7 @@ class InteractiveScene:
                 self._add(name, entity)
 
     @property
-    def assets(self) -> dict[str, Asset]:
+    def assets(self) -> dict[str, Articulation | RigidObject]:
         """Articulations and rigid objects by name."""
         return {**self.articulations, **self.rigid_objects}
 

@@ -223,4 +223,6 @@ def _check_range(value: Any, where: str, least: float, most: float) -> None:
     except (TypeError, ValueError):
         raise ConfigError(f"{where} is {value!r}; it must be (low, high)") from None
     if not least <= low <= high <= most:
-        raise ConfigError(f"{where} is {(low, high)}; it must be (low, high) with {least:g} <= low <= high <= {most:g}")
+        limits = f"{least:g} <= low <= high" if np.isfinite(least) else "low <= high"
+        limits += f" <= {most:g}" if np.isfinite(most) else ""
+        raise ConfigError(f"{where} is {(low, high)}; it must be (low, high) with {limits}")

@@ -159,6 +159,18 @@ def test_levels_are_part_of_a_checkpoint() -> None:
     assert larger.scene.terrain.terrain_levels.bincount().tolist() == [10, 10, 40]
 
 
+def test_the_default_state_is_that_on_the_own_tile() -> None:
+    env = small(4)
+    env.reset()
+    env.engine.reset()
+    mask = torch.tensor([True, True, True, False])
+    mdp.reset_scene_to_default(env, mask)
+    pos = env.scene["robot"].data.root_pos_w
+    expected = env.scene.env_origins + torch.tensor([0.0, 0.0, 0.4])
+    torch.testing.assert_close(pos[:3], expected[:3])
+    assert (pos[3] - expected[3]).abs().max() > 1.0
+
+
 def test_bad_input_is_refused() -> None:
     cfg = load_env_cfg("Velocity-Flat-Go2")
     cfg.events.reset_base.func = mdp.reset_root_state_from_terrain
