@@ -208,6 +208,30 @@ def test_the_grid_is_read_as_rays_would_be_cast(alignment: str) -> None:
     torch.testing.assert_close(read.data.ray_hits_w, cast.data.ray_hits_w, atol=5e-5, rtol=0.0)
 
 
+@pytest.mark.parametrize("alignment", ["yaw", "world"])
+def test_the_kernel_of_a_gpu_reads_the_same(alignment: str) -> None:
+    pytest.importorskip("warp")
+    from palestra.sensors import ray_caster_warp
+
+    world = World(8, ground=terrain(), ball=ball(), read=scanner(ray_alignment=alignment))
+    read = world.scene["read"]
+    generator = torch.Generator().manual_seed(1)
+    quat = torch.nn.functional.normalize(torch.randn(8, 4, generator=generator), dim=-1)
+    x, y = points(8, 1, world)
+    x[0] = 99.0  # beyond the map
+    put_balls(world, x[:, 0], y[:, 0], quat)
+    found = ray_caster_warp.hit_heights(
+        world.scene.terrain.grid,
+        read.data.pos_w,
+        read.data.quat_w,
+        read._starts,
+        read._directions,
+        alignment == "yaw",
+        read.cfg.max_distance,
+    )
+    torch.testing.assert_close(found, read.data.ray_hit_heights_w, atol=1e-4, rtol=0.0)
+
+
 def test_rays_turn_with_the_yaw_and_are_ordered_along_x() -> None:
     world = World(1, ground=terrain(), ball=ball(), read=scanner())
     put_balls(world, torch.tensor([0.5]), torch.tensor([1.0]), torch.tensor([0.5**0.5, 0.0, 0.0, 0.5**0.5]))

@@ -166,6 +166,12 @@ class RayCaster(SensorBase):
         if not self.reads_grid:
             return self.data.ray_hits_w[..., 2]
         assert self._ground is not None
+        grid, data = self._ground.grid, self.data
+        if grid is not None and self.device.type == "cuda":
+            from palestra.sensors import ray_caster_warp
+
+            rays = (self._starts, self._directions, self._alignment == "yaw", self.cfg.max_distance)
+            return ray_caster_warp.hit_heights(grid, data.pos_w, data.quat_w, *rays)
         x, y = self._start_columns()
         heights = self._ground.height_at(x, y)
         start = self.data.pos_w[:, 2:3] + self._starts[:, 2]

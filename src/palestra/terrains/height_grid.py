@@ -37,7 +37,7 @@ class HeightGrid:
         first = i * num_y + j
         near_x = along_x >= along_y
         corner = torch.take(self.heights, first)
-        side = torch.take(self.heights, first + torch.where(near_x, num_y, 1))
+        side = torch.take(self.heights, first + 1 + near_x.to(torch.int64) * (num_y - 1))
         opposite = torch.take(self.heights, first + (num_y + 1))
         more, less = torch.maximum(along_x, along_y), torch.minimum(along_x, along_y)
         return corner + more * (side - corner) + less * (opposite - side)
