@@ -22,6 +22,7 @@ TASKS = (
     "Velocity-Flat-AnymalC",
     "Velocity-Flat-G1",
     "Velocity-Flat-H1",
+    "Velocity-Rough-Go2",
     "Reach-Franka",
     "Cartpole",
     "Cartpole-Direct",

@@ -102,6 +102,7 @@ def prepare(env: Any) -> Any:
         "Velocity-Flat-AnymalC",
         "Velocity-Flat-G1",
         "Velocity-Flat-H1",
+        "Velocity-Rough-Go2",
         "Reach-Franka",
         "Cartpole",
         "Cartpole-Direct",

@@ -504,6 +504,7 @@ def test_max_epochs_is_the_length_of_the_run_and_a_flag_overrules_it() -> None:
         "Velocity-Flat-AnymalC",
         "Velocity-Flat-G1",
         "Velocity-Flat-H1",
+        "Velocity-Rough-Go2",
     ],
 )
 def test_every_shipped_task_has_settings_that_fit(task: str) -> None:

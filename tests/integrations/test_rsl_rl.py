@@ -470,6 +470,7 @@ def workplace(tmp_path, monkeypatch) -> Path:
         "Velocity-Flat-AnymalC",
         "Velocity-Flat-G1",
         "Velocity-Flat-H1",
+        "Velocity-Rough-Go2",
     ],
 )
 def test_every_task_has_a_config_that_agrees_with_its_own_learner(task):

@@ -491,6 +491,7 @@ def test_a_batch_that_does_not_divide_the_rollout_is_said_in_one_line():
         "Velocity-Flat-AnymalC",
         "Velocity-Flat-G1",
         "Velocity-Flat-H1",
+        "Velocity-Rough-Go2",
     ],
 )
 def test_the_shipped_settings_build(task):

@@ -638,6 +638,7 @@ def test_timesteps_and_iterations():
         "Velocity-Flat-AnymalC",
         "Velocity-Flat-G1",
         "Velocity-Flat-H1",
+        "Velocity-Rough-Go2",
     ],
 )
 def test_shipped_settings_follow_the_tasks_own(task):

@@ -274,6 +274,7 @@ def test_any_sequence_of_operations(run, steps):
         ("Reach-Franka-DR", 20),
         ("Velocity-Flat-Go2", 20),
         ("Velocity-Flat-AnymalC", 20),
+        ("Velocity-Rough-Go2", 26),  # rows of 187 heights, and tables read by an index, each end a program
         ("Velocity-Flat-G1", 24),  # with pushes, and stages that all environments decide together
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import mujoco
@@ -16,7 +17,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from palestra.errors import ConfigError, did_you_mean
 from palestra.physics.base import WRITABLE, Capacity, Columns, Engine, OverflowReport
-from palestra.physics.capacity import probe_capacity
+from palestra.physics.capacity import most_convex_collisions, probe_capacity
 from palestra.physics.capture import current_warp_stream
 from palestra.physics.inertial_constants import DERIVED, VARIABLE, InertialConstants, covers
 from palestra.physics.newton import why_not
@@ -66,6 +67,7 @@ class CudaEngine(Engine):
         wp.init()
         self._wp_device = wp.device_from_torch(self.device)
         self.capacity = self._capacity(model, cfg)
+        convex = most_convex_collisions(model)
         with wp.ScopedDevice(self._wp_device):
             self._m = mjw.put_model(_without_autoreset_flag(model))
             self._m.opt.warn_overflow = 0  # it prints from kernels; overflow() counts instead
@@ -73,7 +75,11 @@ class CudaEngine(Engine):
             if cfg.contact_sensor_maxmatch is not None:
                 self._m.opt.contact_sensor_maxmatch = cfg.contact_sensor_maxmatch
             self._d = mjw.make_data(
-                model, nworld=num_envs, nconmax=self.capacity.contacts, njmax=self.capacity.constraints
+                model,
+                nworld=num_envs,
+                nconmax=self.capacity.contacts,
+                nccdmax=None if convex is None else min(convex, self.capacity.contacts),
+                njmax=self.capacity.constraints,
             )
         self._stream = torch.cuda.Stream(self.device)
         self._branch = wp.Stream(self._wp_device) if can_branch(model) and not self._m.flg_adhesion else None
@@ -215,10 +221,17 @@ class CudaEngine(Engine):
                     self.model_field(name).copy_(value)
 
     def rays(
-        self, origins: Tensor, directions: Tensor, *, include_static: bool = True, exclude_body: int = -1
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        *,
+        include_static: bool = True,
+        exclude_body: int = -1,
+        geom_groups: Sequence[int] | None = None,
     ) -> Tensor:
         self._use_derived()
         num_rays = origins.shape[1]
+        groups = (-1,) * 6 if geom_groups is None else tuple(int(k in geom_groups) for k in range(6))
         origins, directions = origins.contiguous(), directions.contiguous()
         with self._scope():
             if num_rays not in self._ray_buffers:
@@ -234,7 +247,7 @@ class CudaEngine(Engine):
                 self._d,
                 wp.from_torch(origins, dtype=wp.vec3),
                 wp.from_torch(directions, dtype=wp.vec3),
-                wp.spatial_vector(-1, -1, -1, -1, -1, -1),
+                wp.spatial_vector(*groups),
                 include_static,
                 wp.full(num_rays, exclude_body, dtype=int),
                 distance,

@@ -14,3 +14,4 @@ from palestra.envs.mdp.randomizations import *  # noqa: F403
 from palestra.envs.mdp.rewards import *  # noqa: F403
 from palestra.envs.mdp.staged_curriculums import *  # noqa: F403
 from palestra.envs.mdp.terminations import *  # noqa: F403
+from palestra.envs.mdp.terrain_terms import *  # noqa: F403

@@ -37,7 +37,7 @@ _AXES = ("x", "y", "z", "roll", "pitch", "yaw")
 
 
 def reset_scene_to_default(env: BaseEnv, env_mask: Tensor, reset_joint_targets: bool = False) -> None:
-    """Put every asset of the scene into its default state.
+    """Put every asset of the scene into its default state; on generated terrain, from its environment's origin.
 
     Args:
         env: the environment.
@@ -50,6 +50,12 @@ def reset_scene_to_default(env: BaseEnv, env_mask: Tensor, reset_joint_targets: 
         articulation.reset_to_default(env_mask)
         if reset_joint_targets:
             articulation.reset(env_mask)
+    if env.scene.terrain is not None and env.scene.terrain.terrain_origins is not None:
+        for asset in env.scene.assets.values():
+            if not asset.is_fixed_base:
+                pose = asset.data.default_root_state[:, :7]
+                position = pose[:, :3] + env.scene.env_origins
+                asset.write_root_pose_to_sim(torch.cat((position, pose[:, 3:]), dim=-1), env_mask)
 
 
 def reset_root_state_uniform(

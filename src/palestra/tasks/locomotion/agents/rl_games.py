@@ -100,3 +100,37 @@ class VelocityFlatH1AgentCfg(VelocityFlatG1AgentCfg):
     """As for the smaller humanoid."""
 
     experiment_name: str = "velocity_flat_h1"
+
+
+@configclass
+class VelocityRoughGo2AgentCfg(RlGamesRunnerCfg):
+    """The task's own settings, as far as RL-Games has them."""
+
+    experiment_name: str = "velocity_rough_go2"
+    max_iterations: int = 3000
+    save_interval: int = 100
+    params: ParamsCfg = ParamsCfg(
+        network=NetworkCfg(
+            separate=True,
+            space=SpaceCfg(
+                continuous=ContinuousSpaceCfg(
+                    mu_init=InitializerCfg(name="orthogonal_initializer", gain=0.01),
+                    sigma_init=InitializerCfg(name="const_initializer", val=math.log(1.2)),
+                )
+            ),
+            mlp=MlpCfg(units=[512, 256, 128]),
+        ),
+        config=ConfigCfg(
+            horizon_length=16,
+            minibatch_size_per_env=4,
+            mini_epochs=5,
+            learning_rate=1e-3,
+            kl_threshold=0.02,
+            gamma=0.98,
+            entropy_coef=0.005,
+            normalize_input=True,
+            normalize_value=True,
+            truncate_grads=True,
+            clip_actions=False,
+        ),
+    )

@@ -52,3 +52,18 @@ class VelocityFlatH1AgentCfg(VelocityFlatG1AgentCfg):
     """As for the smaller humanoid."""
 
     experiment_name: str = "velocity_flat_h1"
+
+
+@configclass
+class VelocityRoughGo2AgentCfg(RslRlOnPolicyRunnerCfg):
+    """The task's own settings, but for the output layer's initial weights."""
+
+    experiment_name: str = "velocity_rough_go2"
+    num_steps_per_env: int = 16
+    max_iterations: int = 3000
+    save_interval: int = 100
+    actor: RslRlMLPModelCfg = RslRlMLPModelCfg(
+        hidden_dims=[512, 256, 128], obs_normalization=True, distribution_cfg=Gaussian(init_std=1.2)
+    )
+    critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[512, 256, 128], obs_normalization=True)
+    algorithm: RslRlPpoAlgorithmCfg = RslRlPpoAlgorithmCfg(entropy_coef=0.005, gamma=0.98, desired_kl=0.02)

@@ -56,3 +56,13 @@ class VelocityFlatH1AgentCfg(VelocityFlatG1AgentCfg):
     """As for the smaller humanoid."""
 
     experiment_name: str = "velocity_flat_h1"
+
+
+@configclass
+class VelocityRoughGo2AgentCfg(VelocityFlatGo2AgentCfg):
+    """The flat task's settings with larger networks."""
+
+    experiment_name: str = "velocity_rough_go2"
+    max_iterations: int = 3000
+    gamma: float = 0.98
+    policy_kwargs: PolicyKwargsCfg = PolicyKwargsCfg(net_arch=[512, 256, 128], activation_fn="ELU", log_std_init=0.18)

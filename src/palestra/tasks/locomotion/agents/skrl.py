@@ -84,3 +84,30 @@ class VelocityFlatH1AgentCfg(VelocityFlatG1AgentCfg):
     """As for the smaller humanoid."""
 
     experiment_name: str = "velocity_flat_h1"
+
+
+@configclass
+class VelocityRoughGo2AgentCfg(SkrlRunnerCfg):
+    """The settings of the task's own agent."""
+
+    experiment_name: str = "velocity_rough_go2"
+    max_iterations: int = 3000
+    save_interval: int = 100
+    models: ModelsCfg = ModelsCfg(
+        policy=GaussianModelCfg(network=[NetworkCfg(layers=[512, 256, 128])], initial_log_std=math.log(1.2)),
+        value=DeterministicModelCfg(network=[NetworkCfg(layers=[512, 256, 128])]),
+    )
+    agent: PPOCfg = PPOCfg(
+        rollouts=16,
+        learning_epochs=5,
+        mini_batches=4,
+        discount_factor=0.98,
+        learning_rate=1e-3,
+        learning_rate_scheduler="KLAdaptiveLR",
+        learning_rate_scheduler_kwargs={"kl_threshold": 0.02, "min_lr": 1e-5, "max_lr": 1e-2},
+        observation_preprocessor="RunningStandardScaler",
+        value_preprocessor="RunningStandardScaler",
+        grad_norm_clip=1.0,
+        entropy_loss_scale=0.005,
+        value_loss_scale=1.0,
+    )
