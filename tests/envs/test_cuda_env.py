@@ -23,6 +23,7 @@ TASKS = (
     "Velocity-Flat-G1",
     "Velocity-Flat-H1",
     "Velocity-Rough-Go2",
+    "Velocity-Rough-AnymalC",
     "Reach-Franka",
     "Cartpole",
     "Cartpole-Direct",

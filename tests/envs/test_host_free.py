@@ -103,6 +103,7 @@ def prepare(env: Any) -> Any:
         "Velocity-Flat-G1",
         "Velocity-Flat-H1",
         "Velocity-Rough-Go2",
+        "Velocity-Rough-AnymalC",
         "Reach-Franka",
         "Cartpole",
         "Cartpole-Direct",

@@ -505,6 +505,7 @@ def test_max_epochs_is_the_length_of_the_run_and_a_flag_overrules_it() -> None:
         "Velocity-Flat-G1",
         "Velocity-Flat-H1",
         "Velocity-Rough-Go2",
+        "Velocity-Rough-AnymalC",
     ],
 )
 def test_every_shipped_task_has_settings_that_fit(task: str) -> None:

@@ -471,6 +471,7 @@ def workplace(tmp_path, monkeypatch) -> Path:
         "Velocity-Flat-G1",
         "Velocity-Flat-H1",
         "Velocity-Rough-Go2",
+        "Velocity-Rough-AnymalC",
     ],
 )
 def test_every_task_has_a_config_that_agrees_with_its_own_learner(task):

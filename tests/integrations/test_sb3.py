@@ -492,6 +492,7 @@ def test_a_batch_that_does_not_divide_the_rollout_is_said_in_one_line():
         "Velocity-Flat-G1",
         "Velocity-Flat-H1",
         "Velocity-Rough-Go2",
+        "Velocity-Rough-AnymalC",
     ],
 )
 def test_the_shipped_settings_build(task):

@@ -639,6 +639,7 @@ def test_timesteps_and_iterations():
         "Velocity-Flat-G1",
         "Velocity-Flat-H1",
         "Velocity-Rough-Go2",
+        "Velocity-Rough-AnymalC",
     ],
 )
 def test_shipped_settings_follow_the_tasks_own(task):

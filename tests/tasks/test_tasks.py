@@ -17,6 +17,7 @@ WIDTHS = {
     "Velocity-Flat-G1": (12 + 3 * 29, 29),
     "Velocity-Flat-Go2": (48, 12),
     "Velocity-Flat-H1": (12 + 3 * 19, 19),
+    "Velocity-Rough-AnymalC": (48 + 17 * 11, 12),
     "Velocity-Rough-Go2": (48 + 17 * 11, 12),
 }
 EPISODES = {
@@ -31,6 +32,7 @@ EPISODES = {
     "Velocity-Flat-G1": 1000,
     "Velocity-Flat-Go2": 1000,
     "Velocity-Flat-H1": 1000,
+    "Velocity-Rough-AnymalC": 1000,
     "Velocity-Rough-Go2": 1000,
 }
 

@@ -11,9 +11,9 @@ import numpy as np
 from mujoco import batch as mujoco_batch
 
 from palestra.physics.base import Capacity
+from palestra.physics.field_contacts import MOST_CONTACTS, own_pairs
 
 _MARGIN = 1.25
-_MOST_ON_HEIGHT_FIELD = 4
 
 
 def probe_capacity(model: mujoco.MjModel, num_sims: int = 64, num_steps: int = 120, seed: int = 0) -> Capacity:
@@ -69,17 +69,19 @@ def most_convex_collisions(model: mujoco.MjModel) -> int | None:
     """Return how many pairs of geoms may need the iterative collision detection at once, if height fields bound them.
 
     MuJoCo Warp reserves memory for each contact; a height field has one such pair with each geom that meets it,
-    whatever the number of their contacts. None for a model without height fields.
+    whatever the number of their contacts, or none if :mod:`palestra.physics.field_contacts` takes it. None for a model
+    without height fields.
     """
     if not model.nhfield:
         return None
-    return max(len(_colliding_pairs(model)), 1)
+    pairs = _colliding_pairs(model)
+    return max(int(np.count_nonzero(~own_pairs(model, pairs))), 1)
 
 
 def _bound_on_height_fields(model: mujoco.MjModel) -> Capacity | None:
     """Return what a model can need at most whose only contacts are those with height fields, else None.
 
-    MuJoCo finds up to 50 contacts between a height field and a geom, MuJoCo Warp keeps 4 of them.
+    MuJoCo finds up to 50 contacts between a height field and a geom; on a GPU there are at most 4.
     """
     pairs = _colliding_pairs(model)
     is_field = model.geom_type == mujoco.mjtGeom.mjGEOM_HFIELD
@@ -89,7 +91,7 @@ def _bound_on_height_fields(model: mujoco.MjModel) -> Capacity | None:
     pyramidal = model.opt.cone == mujoco.mjtCone.mjCONE_PYRAMIDAL
     rows = np.where(dims > 1, 2 * (dims - 1), 1) if pyramidal else dims
     others = int(np.count_nonzero(model.dof_frictionloss > 0.0) + np.count_nonzero(model.jnt_limited))
-    return Capacity(_MOST_ON_HEIGHT_FIELD * len(pairs), _MOST_ON_HEIGHT_FIELD * int(rows.sum()) + others)
+    return Capacity(MOST_CONTACTS * len(pairs), MOST_CONTACTS * int(rows.sum()) + others)
 
 
 def _colliding_pairs(model: mujoco.MjModel) -> np.ndarray:

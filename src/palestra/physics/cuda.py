@@ -19,6 +19,7 @@ from palestra.errors import ConfigError, did_you_mean
 from palestra.physics.base import WRITABLE, Capacity, Columns, Engine, OverflowReport
 from palestra.physics.capacity import most_convex_collisions, probe_capacity
 from palestra.physics.capture import current_warp_stream
+from palestra.physics.field_contacts_warp import FieldContacts
 from palestra.physics.inertial_constants import DERIVED, VARIABLE, InertialConstants, covers
 from palestra.physics.newton import why_not
 from palestra.physics.newton_warp import NewtonSolver
@@ -47,7 +48,6 @@ _OVERFLOW_SETTINGS = {
     "BROADPHASE": "sim.nconmax",
     "NARROWPHASE": "sim.nconmax",
     "CCD": "sim.nconmax",
-    "HFIELD": "sim.nconmax",
     "CONTACT_MATCH": "sim.contact_sensor_maxmatch",
 }
 
@@ -72,6 +72,8 @@ class CudaEngine(Engine):
             self._m = mjw.put_model(_without_autoreset_flag(model))
             self._m.opt.warn_overflow = 0  # it prints from kernels; overflow() counts instead
             self._m.opt.graph_conditional = cfg.solver_early_exit
+            if FieldContacts.wanted(model, self._m):
+                FieldContacts(model, self._m, num_envs)
             if cfg.contact_sensor_maxmatch is not None:
                 self._m.opt.contact_sensor_maxmatch = cfg.contact_sensor_maxmatch
             self._d = mjw.make_data(

@@ -45,3 +45,4 @@ _task("Velocity-Flat-AnymalC", "locomotion.velocity_flat_anymal_c", "the same fo
 _task("Velocity-Flat-G1", "locomotion.velocity_flat_g1", "a humanoid learns in stages to follow velocities")
 _task("Velocity-Flat-H1", "locomotion.velocity_flat_h1", "the same for a taller humanoid")
 _task("Velocity-Rough-Go2", "locomotion.velocity_rough_go2", "follow commanded velocities over rough ground")
+_task("Velocity-Rough-AnymalC", "locomotion.velocity_rough_anymal_c", "the same for a heavier quadruped")

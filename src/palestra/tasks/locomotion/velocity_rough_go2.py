@@ -5,69 +5,40 @@ Terrain, observations, rewards and weights are those of Isaac Lab's rough Go2 ta
 level patches; only feet and trunk meet the ground; who leaves the map starts anew.
 """
 
-import copy
 import math
 
-from palestra.assets import ArticulationCfg, AssetBaseCfg
+from palestra.assets import ArticulationCfg
 from palestra.envs import ManagerBasedRLEnvCfg, ViewerCfg, mdp
-from palestra.managers import (
-    CurriculumTermCfg,
-    EventTermCfg,
-    ObservationGroupCfg,
-    ObservationTermCfg,
-    RewardTermCfg,
-    SceneEntityCfg,
-    TerminationTermCfg,
-)
+from palestra.managers import RewardTermCfg, SceneEntityCfg, TerminationTermCfg
 from palestra.rl import ModelCfg, PPOAlgorithmCfg, PPORunnerCfg
 from palestra.robots.unitree_go2 import UNITREE_GO2_CFG
-from palestra.scene import InteractiveSceneCfg
-from palestra.sensors import ContactSensorCfg, RayCasterCfg, patterns
-from palestra.sim import DistantLightCfg, DomeLightCfg, SimulationCfg
-from palestra.terrains import FlatPatchSamplingCfg, TerrainGeneratorCfg, TerrainImporterCfg
-from palestra.terrains.config import ROUGH_TERRAINS_CFG
+from palestra.sensors import ContactSensorCfg, RayCasterCfg
+from palestra.sim import SimulationCfg
+from palestra.tasks.locomotion import velocity_rough
+from palestra.tasks.locomotion.velocity import COMMAND
+from palestra.tasks.locomotion.velocity_rough import CurriculumCfg, EventsCfg, ObservationsCfg
+from palestra.terrains import TerrainGeneratorCfg, TerrainImporterCfg
 from palestra.utils import configclass
-from palestra.utils.noise import AdditiveUniformNoiseCfg as Unoise
 
 
 def terrain_for_go2() -> TerrainGeneratorCfg:
-    """Return the rough terrain with boxes and rubble scaled to a small robot, and level patches near each origin."""
-    terrain = copy.deepcopy(ROUGH_TERRAINS_CFG)
-    terrain.curriculum, terrain.border_width, terrain.horizontal_scale = True, 5.0, 0.05
+    """Return the rough terrain with boxes and rubble scaled to a small robot."""
+    terrain = velocity_rough.rough_terrain(patch_radius=0.4, max_height_diff=0.06)
     terrain.sub_terrains["boxes"].grid_height_range = (0.025, 0.1)
     terrain.sub_terrains["random_rough"].noise_range = (0.01, 0.06)
     terrain.sub_terrains["random_rough"].noise_step = 0.01
-    terrain.sub_terrains["random_rough"].downsampled_scale = 0.1
-    for tile in terrain.sub_terrains.values():
-        tile.flat_patch_sampling = {
-            "init_pos": FlatPatchSamplingCfg(
-                num_patches=8, patch_radius=0.4, max_height_diff=0.06, x_range=(-0.5, 0.5), y_range=(-0.5, 0.5)
-            )
-        }
     return terrain
 
 
 @configclass
-class SceneCfg(InteractiveSceneCfg):
+class SceneCfg(velocity_rough.RoughSceneCfg):
     """The robot on a map of 10 × 20 tiles."""
 
-    terrain: TerrainImporterCfg = TerrainImporterCfg(
-        prim_path="/World/ground",
-        terrain_type="generator",
-        terrain_generator=terrain_for_go2(),
-        max_init_terrain_level=5,
-        colliders=["robot/.*_foot", "robot/base", "robot/head"],
+    terrain: TerrainImporterCfg = velocity_rough.ground(
+        terrain_for_go2(), colliders=["robot/.*_foot", "robot/base", "robot/head"]
     )
-    light = AssetBaseCfg(spawn=DomeLightCfg())
-    sun = AssetBaseCfg(spawn=DistantLightCfg())
     robot: ArticulationCfg = UNITREE_GO2_CFG
-    height_scanner: RayCasterCfg = RayCasterCfg(
-        prim_path="{ENV_REGEX_NS}/Robot/base_link",
-        offset=RayCasterCfg.OffsetCfg(pos=(0.0, 0.0, 20.0)),
-        ray_alignment="yaw",
-        pattern_cfg=patterns.GridPatternCfg(resolution=0.1, size=(1.6, 1.0)),
-        mesh_prim_paths=["/World/ground"],
-    )
+    height_scanner: RayCasterCfg = velocity_rough.height_scanner("base_link")
     feet: ContactSensorCfg = ContactSensorCfg(
         prim_path="{ENV_REGEX_NS}/Robot/.*_foot", match="geoms", track_air_time=True
     )
@@ -99,41 +70,14 @@ class ActionsCfg:
 
 
 @configclass
-class ObservationsCfg:
-    """What the policy sees."""
-
-    @configclass
-    class PolicyCfg(ObservationGroupCfg):
-        """48 numbers and the heights of 187 points around the robot."""
-
-        enable_corruption: bool = True
-
-        base_lin_vel = ObservationTermCfg(func=mdp.base_lin_vel, noise=Unoise(n_min=-0.1, n_max=0.1))
-        base_ang_vel = ObservationTermCfg(func=mdp.base_ang_vel, noise=Unoise(n_min=-0.2, n_max=0.2))
-        projected_gravity = ObservationTermCfg(func=mdp.projected_gravity, noise=Unoise(n_min=-0.05, n_max=0.05))
-        velocity_commands = ObservationTermCfg(func=mdp.generated_commands, params={"command_name": "base_velocity"})
-        joint_pos = ObservationTermCfg(func=mdp.joint_pos_rel, noise=Unoise(n_min=-0.01, n_max=0.01))
-        joint_vel = ObservationTermCfg(func=mdp.joint_vel_rel, noise=Unoise(n_min=-1.5, n_max=1.5))
-        actions = ObservationTermCfg(func=mdp.last_action)
-        height_scan = ObservationTermCfg(
-            func=mdp.height_scan,
-            params={"sensor_cfg": SceneEntityCfg("height_scanner")},
-            noise=Unoise(n_min=-0.1, n_max=0.1),
-            clip=(-1.0, 1.0),
-        )
-
-    policy: PolicyCfg = PolicyCfg()
-
-
-@configclass
 class RewardsCfg:
     """Follow the command; move smoothly."""
 
     track_lin_vel_xy_exp = RewardTermCfg(
-        func=mdp.track_lin_vel_xy_exp, weight=1.5, params={"command_name": "base_velocity", "std": 0.5}
+        func=mdp.track_lin_vel_xy_exp, weight=1.5, params={"command_name": COMMAND, "std": 0.5}
     )
     track_ang_vel_z_exp = RewardTermCfg(
-        func=mdp.track_ang_vel_z_exp, weight=0.75, params={"command_name": "base_velocity", "std": 0.5}
+        func=mdp.track_ang_vel_z_exp, weight=0.75, params={"command_name": COMMAND, "std": 0.5}
     )
     lin_vel_z_l2 = RewardTermCfg(func=mdp.lin_vel_z_l2, weight=-2.0)
     ang_vel_xy_l2 = RewardTermCfg(func=mdp.ang_vel_xy_l2, weight=-0.05)
@@ -143,44 +87,17 @@ class RewardsCfg:
     feet_air_time = RewardTermCfg(
         func=mdp.feet_air_time,
         weight=0.01,
-        params={"sensor_cfg": SceneEntityCfg("feet"), "command_name": "base_velocity", "threshold": 0.25},
+        params={"sensor_cfg": SceneEntityCfg("feet"), "command_name": COMMAND, "threshold": 0.25},
     )
 
 
 @configclass
-class TerminationsCfg:
+class TerminationsCfg(velocity_rough.TerminationsCfg):
     """Ends of an episode."""
 
-    time_out = TerminationTermCfg(func=mdp.time_out, time_out=True)
-    terrain_out_of_bounds = TerminationTermCfg(
-        func=mdp.terrain_out_of_bounds, time_out=True, params={"distance_buffer": 3.0}
-    )
     base_contact = TerminationTermCfg(
         func=mdp.illegal_contact, params={"sensor_cfg": SceneEntityCfg("trunk"), "threshold": 1.0}
     )
-
-
-@configclass
-class EventsCfg:
-    """Starts."""
-
-    reset_base = EventTermCfg(
-        func=mdp.reset_root_state_from_terrain,
-        mode="reset",
-        params={"pose_range": {"yaw": (-math.pi, math.pi)}, "velocity_range": {}},
-    )
-    reset_robot_joints = EventTermCfg(
-        func=mdp.reset_joints_by_scale,
-        mode="reset",
-        params={"position_range": (0.9, 1.1), "velocity_range": (0.0, 0.0)},
-    )
-
-
-@configclass
-class CurriculumCfg:
-    """Harder ground for those who master theirs."""
-
-    terrain_levels = CurriculumTermCfg(func=mdp.terrain_levels_vel)
 
 
 @configclass

@@ -134,3 +134,14 @@ class VelocityRoughGo2AgentCfg(RlGamesRunnerCfg):
             clip_actions=False,
         ),
     )
+
+
+@configclass
+class VelocityRoughAnymalCAgentCfg(VelocityRoughGo2AgentCfg):
+    """As for the lighter quadruped, with half the noise at the start."""
+
+    experiment_name: str = "velocity_rough_anymal_c"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.params.network.space.continuous.sigma_init.val = math.log(0.6)

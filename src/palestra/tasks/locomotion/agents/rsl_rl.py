@@ -67,3 +67,13 @@ class VelocityRoughGo2AgentCfg(RslRlOnPolicyRunnerCfg):
     )
     critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[512, 256, 128], obs_normalization=True)
     algorithm: RslRlPpoAlgorithmCfg = RslRlPpoAlgorithmCfg(entropy_coef=0.005, gamma=0.98, desired_kl=0.02)
+
+
+@configclass
+class VelocityRoughAnymalCAgentCfg(VelocityRoughGo2AgentCfg):
+    """As for the lighter quadruped, with half the noise at the start."""
+
+    experiment_name: str = "velocity_rough_anymal_c"
+    actor: RslRlMLPModelCfg = RslRlMLPModelCfg(
+        hidden_dims=[512, 256, 128], obs_normalization=True, distribution_cfg=Gaussian(init_std=0.6)
+    )

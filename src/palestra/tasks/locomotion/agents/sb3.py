@@ -66,3 +66,11 @@ class VelocityRoughGo2AgentCfg(VelocityFlatGo2AgentCfg):
     max_iterations: int = 3000
     gamma: float = 0.98
     policy_kwargs: PolicyKwargsCfg = PolicyKwargsCfg(net_arch=[512, 256, 128], activation_fn="ELU", log_std_init=0.18)
+
+
+@configclass
+class VelocityRoughAnymalCAgentCfg(VelocityRoughGo2AgentCfg):
+    """As for the lighter quadruped, with half the noise at the start."""
+
+    experiment_name: str = "velocity_rough_anymal_c"
+    policy_kwargs: PolicyKwargsCfg = PolicyKwargsCfg(net_arch=[512, 256, 128], activation_fn="ELU", log_std_init=-0.51)

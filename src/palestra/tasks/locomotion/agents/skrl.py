@@ -111,3 +111,14 @@ class VelocityRoughGo2AgentCfg(SkrlRunnerCfg):
         entropy_loss_scale=0.005,
         value_loss_scale=1.0,
     )
+
+
+@configclass
+class VelocityRoughAnymalCAgentCfg(VelocityRoughGo2AgentCfg):
+    """As for the lighter quadruped, with half the noise at the start."""
+
+    experiment_name: str = "velocity_rough_anymal_c"
+    models: ModelsCfg = ModelsCfg(
+        policy=GaussianModelCfg(network=[NetworkCfg(layers=[512, 256, 128])], initial_log_std=math.log(0.6)),
+        value=DeterministicModelCfg(network=[NetworkCfg(layers=[512, 256, 128])]),
+    )
