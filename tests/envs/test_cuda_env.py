@@ -19,6 +19,7 @@ def default_sync_mode() -> Iterator[None]:
 
 TASKS = (
     "Velocity-Flat-Go2",
+    "Velocity-Flat-Go2-DR",
     "Velocity-Flat-AnymalC",
     "Velocity-Flat-G1",
     "Velocity-Flat-H1",

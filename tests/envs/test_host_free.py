@@ -99,6 +99,7 @@ def prepare(env: Any) -> Any:
     "task",
     [
         "Velocity-Flat-Go2",
+        "Velocity-Flat-Go2-DR",
         "Velocity-Flat-AnymalC",
         "Velocity-Flat-G1",
         "Velocity-Flat-H1",

@@ -501,6 +501,7 @@ def test_max_epochs_is_the_length_of_the_run_and_a_flag_overrules_it() -> None:
         "Ant",
         "Reach-Franka",
         "Velocity-Flat-Go2",
+        "Velocity-Flat-Go2-DR",
         "Velocity-Flat-AnymalC",
         "Velocity-Flat-G1",
         "Velocity-Flat-H1",

@@ -467,6 +467,7 @@ def workplace(tmp_path, monkeypatch) -> Path:
         "Ant",
         "Reach-Franka",
         "Velocity-Flat-Go2",
+        "Velocity-Flat-Go2-DR",
         "Velocity-Flat-AnymalC",
         "Velocity-Flat-G1",
         "Velocity-Flat-H1",

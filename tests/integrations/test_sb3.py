@@ -488,6 +488,7 @@ def test_a_batch_that_does_not_divide_the_rollout_is_said_in_one_line():
         "Ant",
         "Reach-Franka",
         "Velocity-Flat-Go2",
+        "Velocity-Flat-Go2-DR",
         "Velocity-Flat-AnymalC",
         "Velocity-Flat-G1",
         "Velocity-Flat-H1",

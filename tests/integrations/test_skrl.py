@@ -635,6 +635,7 @@ def test_timesteps_and_iterations():
         "Ant",
         "Reach-Franka",
         "Velocity-Flat-Go2",
+        "Velocity-Flat-Go2-DR",
         "Velocity-Flat-AnymalC",
         "Velocity-Flat-G1",
         "Velocity-Flat-H1",

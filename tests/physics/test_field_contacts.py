@@ -34,10 +34,7 @@ class Contact:
 def collide(tmp_path_factory):
     folder = tmp_path_factory.mktemp("field")
     source = folder / "field.cpp"
-    source.write_text(
-        "#include <cmath>\n"
-        f'extern "C" int collide({ARGUMENTS}) {{\n{body()}\nreturn found;\n}}\n'
-    )
+    source.write_text(f'#include <cmath>\nextern "C" int collide({ARGUMENTS}) {{\n{body()}\nreturn found;\n}}\n')
     library = folder / "field.so"
     subprocess.run(["g++", "-std=c++17", "-O1", "-shared", "-fPIC", source, "-o", library], check=True)
     function = ctypes.CDLL(str(library)).collide

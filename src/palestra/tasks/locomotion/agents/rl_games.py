@@ -145,3 +145,16 @@ class VelocityRoughAnymalCAgentCfg(VelocityRoughGo2AgentCfg):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.params.network.space.continuous.sigma_init.val = math.log(0.6)
+
+
+@configclass
+class VelocityFlatGo2DRAgentCfg(VelocityFlatGo2AgentCfg):
+    """The flat task's settings with larger networks and more iterations."""
+
+    experiment_name: str = "velocity_flat_go2_dr"
+    max_iterations: int = 1000
+    save_interval: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.params.network.mlp.units = [256, 128, 128]

@@ -77,3 +77,16 @@ class VelocityRoughAnymalCAgentCfg(VelocityRoughGo2AgentCfg):
     actor: RslRlMLPModelCfg = RslRlMLPModelCfg(
         hidden_dims=[512, 256, 128], obs_normalization=True, distribution_cfg=Gaussian(init_std=0.6)
     )
+
+
+@configclass
+class VelocityFlatGo2DRAgentCfg(VelocityFlatGo2AgentCfg):
+    """The flat task's settings with larger networks and more iterations."""
+
+    experiment_name: str = "velocity_flat_go2_dr"
+    max_iterations: int = 1000
+    save_interval: int = 100
+    actor: RslRlMLPModelCfg = RslRlMLPModelCfg(
+        hidden_dims=[256, 128, 128], obs_normalization=True, distribution_cfg=Gaussian(init_std=1.2)
+    )
+    critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[256, 128, 128], obs_normalization=True)

@@ -74,3 +74,13 @@ class VelocityRoughAnymalCAgentCfg(VelocityRoughGo2AgentCfg):
 
     experiment_name: str = "velocity_rough_anymal_c"
     policy_kwargs: PolicyKwargsCfg = PolicyKwargsCfg(net_arch=[512, 256, 128], activation_fn="ELU", log_std_init=-0.51)
+
+
+@configclass
+class VelocityFlatGo2DRAgentCfg(VelocityFlatGo2AgentCfg):
+    """The flat task's settings with larger networks and more iterations."""
+
+    experiment_name: str = "velocity_flat_go2_dr"
+    max_iterations: int = 1000
+    save_interval: int = 100
+    policy_kwargs: PolicyKwargsCfg = PolicyKwargsCfg(net_arch=[256, 128, 128], activation_fn="ELU", log_std_init=0.18)

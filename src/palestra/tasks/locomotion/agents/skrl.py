@@ -122,3 +122,16 @@ class VelocityRoughAnymalCAgentCfg(VelocityRoughGo2AgentCfg):
         policy=GaussianModelCfg(network=[NetworkCfg(layers=[512, 256, 128])], initial_log_std=math.log(0.6)),
         value=DeterministicModelCfg(network=[NetworkCfg(layers=[512, 256, 128])]),
     )
+
+
+@configclass
+class VelocityFlatGo2DRAgentCfg(VelocityFlatGo2AgentCfg):
+    """The flat task's settings with larger networks and more iterations."""
+
+    experiment_name: str = "velocity_flat_go2_dr"
+    max_iterations: int = 1000
+    save_interval: int = 100
+    models: ModelsCfg = ModelsCfg(
+        policy=GaussianModelCfg(network=[NetworkCfg(layers=[256, 128, 128])], initial_log_std=math.log(1.2)),
+        value=DeterministicModelCfg(network=[NetworkCfg(layers=[256, 128, 128])]),
+    )
