@@ -176,7 +176,7 @@ def test(task: str, checkpoint: Path, axes: tuple[Axis, Axis], args: argparse.Na
             for parameter in axis.parameters:
                 live = env.event_manager.adjustable_range("xy"[k], parameter, per_env=True)
                 live.copy_((values * SCALES.get(axis.label, 1.0)).unsqueeze(-1))
-        scores = first_episodes(env, policy_of(load_checkpoint(checkpoint)))
+        scores = first_episodes(env, policy_of(load_checkpoint(checkpoint), env.device))
     finally:
         env.close()
     return scores.view(len(x.values), len(y.values), args.episodes).mean(dim=-1).cpu().numpy()

@@ -2,8 +2,8 @@
 
     python benchmarks/robustness/sparse_reward.py --seeds 1 2 3 --out sparse
 
-``sparse`` keeps only the bonus at the target. Prints the success rate of the mean actions, and how often the noise of an
-untrained policy meets the target, which is what the sparse reward has to learn from. Exit status: 0.
+``sparse`` keeps only the bonus at the target. Prints the success rate of the mean actions, and how often the noise of
+an untrained policy meets the target, which is what the sparse reward has to learn from. Exit status: 0.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def run(preset: str, seed: int, args: argparse.Namespace) -> dict[str, object]:
         std = agent.actor.init_std
         noise = evaluate(env, lambda _: std * torch.randn(env.num_envs, env.num_actions, device=env.device), 1024, seed)
         OnPolicyRunner(env, agent, folder, task=TASK).learn()
-        trained = evaluate(env, policy_of(load_checkpoint(folder / "nn" / "last.pth")), args.episodes, seed)
+        trained = evaluate(env, policy_of(load_checkpoint(folder / "nn" / "last.pth"), env.device), args.episodes, seed)
     finally:
         env.close()
     return {"reward": preset, "seed": seed, "success": trained.success_rate, "success_of_noise": noise.success_rate}

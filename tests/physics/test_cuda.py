@@ -416,7 +416,7 @@ def test_things_come_to_rest_on_a_height_field_as_on_the_cpu(place: tuple[float,
     model.hfield_data[:] = (0.5 + 0.004 * (rows % 2) * torch.ones(1, 161)).flatten().numpy()  # ridges of 2 mm
     heights = {}
     for device in DEVICES:
-        engine = make_engine(model, 2, sim(device))
+        engine = make_engine(model, 2, sim(device, nconmax=32, njmax=160))
         engine.step(600)
         assert engine.field("qvel")[:, 2::6].abs().max() < 0.05
         heights[device] = engine.field("xpos")[0, 1:, 2].cpu()
@@ -429,7 +429,7 @@ def test_feet_that_hit_the_ground_hard_stay_near_its_surface() -> None:
     generator = torch.Generator().manual_seed(0)
     model.hfield_data[:] = torch.rand(321 * 161, generator=generator).numpy()
     num_envs = 2048
-    engine = make_engine(model, num_envs, sim("cuda:0"))
+    engine = make_engine(model, num_envs, sim("cuda:0", nconmax=32, njmax=160))
     qpos, qvel = engine.field("qpos").clone(), torch.zeros_like(engine.field("qvel"))
     for start in (0, 7, 14):
         qpos[:, start] = torch.rand(num_envs, generator=generator).to("cuda:0") * 70.0 - 35.0
@@ -440,5 +440,5 @@ def test_feet_that_hit_the_ground_hard_stay_near_its_surface() -> None:
     engine.write("qvel", qvel)
     for _ in range(100):
         engine.step(4)
-        assert engine.field("qvel")[:, :18].abs().max() < 120.0
+        assert engine.field("qvel").view(num_envs, 4, 6)[:, :3, :3].abs().max() < 12.0
         assert engine.field("qpos")[:, 2].min() > -0.1
