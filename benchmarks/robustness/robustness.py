@@ -129,8 +129,8 @@ SCALES = {GROUND_FRICTION.label: 0.8}
 EXPERIMENTS: dict[str, list[tuple[Axis, Axis]]] = {
     "Reach-Franka": [
         (masses(["link[1-7]", "hand"]), JOINT_FRICTION),
-        (strength(ARM, 0.8), delay(3)),
-        (payload("hand", (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0), 1.0), strength(ARM, 0.8)),
+        (strength(ARM, 0.6), delay(3)),
+        (payload("hand", (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0), 3.0), strength(ARM, 0.6)),
     ],
     "Velocity-Flat-Go2": [
         (masses([".*"]), GROUND_FRICTION),

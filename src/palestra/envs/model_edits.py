@@ -95,6 +95,9 @@ class ModelEdits:
     def _write_masses(self, env_mask: Tensor, bodies: Columns) -> None:
         mass, payload, factor, *inertia = self._mass_state()[:, :, bodies]
         self.write("body_mass", mass + payload, env_mask, bodies)
+        if bool(self._engine.model.body_gravcomp.any()):  # a controller carries the weight that it knows of
+            known = self.default("body_gravcomp")[:, bodies] * self.default("body_mass")[:, bodies]
+            self.write("body_gravcomp", known / (mass + payload), env_mask, bodies)
         self.write("body_inertia", torch.stack(inertia, dim=-1) * factor.unsqueeze(-1), env_mask, bodies)
         self.changed(env_mask)
 

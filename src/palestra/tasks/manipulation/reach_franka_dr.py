@@ -62,7 +62,7 @@ class EventsCfg(ReachFrankaEventsCfg):
     payload = EventTermCfg(
         func=mdp.add_body_mass,
         mode="startup",
-        params={"asset_cfg": HAND, "mass_distribution_params": (0.0, 1.0)},
+        params={"asset_cfg": HAND, "mass_distribution_params": (0.0, 3.0)},
     )
     joint_friction = EventTermCfg(
         func=mdp.randomize_joint_parameters,
@@ -87,7 +87,7 @@ class EventsCfg(ReachFrankaEventsCfg):
     motor_strength = EventTermCfg(
         func=mdp.randomize_motor_strength,
         mode="reset",
-        params={"asset_cfg": ARM, "strength_distribution_params": (0.8, 1.1)},
+        params={"asset_cfg": ARM, "strength_distribution_params": (0.6, 1.1)},
     )
     encoder_bias = EventTermCfg(
         func=mdp.randomize_encoder_bias,
