@@ -229,6 +229,11 @@ class RLEnv(BaseEnv, gymnasium.Env):  # pyright: ignore[reportIncompatibleMethod
         """Whether the task defines success."""
         return False
 
+    @property
+    def reward_groups(self) -> dict[str, str]:
+        """Group of each reward term that has one."""
+        return {}
+
     # -- what users call -----------------------------------------------------------------------------------
 
     def reset(  # pyright: ignore[reportIncompatibleMethodOverride]  (positional too)

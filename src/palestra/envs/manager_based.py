@@ -122,6 +122,10 @@ class ManagerBasedRLEnv(RLEnv):
     def has_success(self) -> bool:
         return self.termination_manager.has_success
 
+    @property
+    def reward_groups(self) -> dict[str, str]:
+        return self.reward_manager.groups
+
     @cached_property
     def observation_dims(self) -> dict[str, int]:
         manager = self.observation_manager

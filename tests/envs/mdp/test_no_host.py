@@ -9,10 +9,13 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 from palestra.envs import ManagerBasedRLEnv, mdp
 from palestra.envs.mdp import randomizations
-from palestra.managers import EventTermCfg, SceneEntityCfg
+from palestra.managers import EventTermCfg, ManagerTermBaseCfg, SceneEntityCfg
 
 from .conftest import CommandsCfg, MakeEnv, resolved
 from .test_commands import pose_term
+from .test_gait import gait_term, walking
+from .test_pose_2d_command import on_boxes, pose_2d_term, terrain_cfg
+from .test_reward_kernels import factors, kernel
 
 FORBIDDEN = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "unique", "lift_fresh", "equal")
 """Reads of one number, shapes that depend on data, and constants made from Python lists (a copy to the device)."""
@@ -152,10 +155,32 @@ def _outside_modes(method: Callable[..., Any]) -> Callable[..., Any]:
 def test_commands(env: ManagerBasedRLEnv) -> None:
     cfg = CommandsCfg().velocity.replace(heading_command=True, rel_standing_envs=0.1)
     cfg.ranges.heading = (-3.0, 3.0)
-    for term in (mdp.UniformVelocityCommand(cfg, env), pose_term(env, make_quat_unique=True)):
+    for term in (
+        mdp.UniformVelocityCommand(cfg, env),
+        pose_term(env, make_quat_unique=True),
+        pose_2d_term(env),
+        pose_2d_term(env, heading=None, simple_heading=True),
+        gait_term(env),
+    ):
         check(lambda term=term: term.compute(0.02))
         mask = env.all_envs
         check(lambda term=term, mask=mask: term.reset(mask))
+
+
+def test_targets_on_the_terrain() -> None:
+    env = on_boxes("target", 2)
+    for cfg in (terrain_cfg(), terrain_cfg(None, simple_heading=True)):
+        term = mdp.TerrainBasedPose2dCommand(cfg, env)
+        check(lambda term=term: term.compute(0.02))
+        check(lambda term=term: term.reset(env.all_envs))
+
+
+def test_rewards_made_of_others_and_the_gait(make_env: MakeEnv) -> None:
+    height = ManagerTermBaseCfg(func=mdp.base_height_l2, params={"target_height": 1.0})
+    for env in (make_env(rewards={"kernel": kernel(), "product": factors(one=height, two=height)}), walking(make_env)):
+        valid = env.all_envs
+        check(lambda env=env, valid=valid: env.reward_manager.compute(0.02, valid))
+        check(lambda env=env, valid=valid: env.reward_manager.reset(valid))
 
 
 def test_actions(env: ManagerBasedRLEnv) -> None:

@@ -39,7 +39,8 @@ class ObservationIO:
     """Unit of all entries or of each; ``"1"`` is none. Where it differs, that of a hinge (rad, not m)."""
 
     frame: str
-    """``"world"``, ``"base"``, ``"sensor"`` or ``"joint"``; empty where there is none."""
+    """``"world"``, ``"base"``, ``"yaw"`` (the base turned upright), ``"sensor"`` or ``"joint"``; empty where there is
+    none."""
 
     entries: Kind | tuple[str, ...]
     """Names, or where they come from: ``"joints"`` and ``"body_poses"`` from the term's ``asset_cfg``,
