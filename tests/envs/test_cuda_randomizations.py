@@ -89,13 +89,11 @@ def test_fields_and_first_steps_agree_with_the_cpu() -> None:
     for name in FIELDS:
         a, b = (env.engine.model_field(name).cpu() for env in envs)
         torch.testing.assert_close(b, a, rtol=2e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
-    for k in range(10):
+    for k in range(7):  # later a knee meets the ground, a substep earlier here than there
         a, b = (
             env.step(torch.full((8, 12), 0.2 * (-1) ** k, device=env.device))[0]["policy"].cpu()[:, :36] for env in envs
         )
-        position = [*range(6, 9), *range(12, 24)]  # gravity, joint positions
-        torch.testing.assert_close(b[:, position], a[:, position], rtol=0.0, atol=0.05)
-        torch.testing.assert_close(b, a, rtol=0.0, atol=0.3)  # velocities, too: feet land a substep apart
+        torch.testing.assert_close(b, a, rtol=0.0, atol=0.05)
 
 
 def test_the_recorded_step_randomizes_and_the_curricula_advance() -> None:

@@ -1,14 +1,18 @@
 """Terms of the walking tasks against numbers worked out by hand, and the stages in which humanoids learn."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from palestra.config import load_env_cfg, make
+from palestra.cli.configuration import Configs
+from palestra.cli.play import build
+from palestra.config import load_agent_cfg, load_env_cfg, make
 from palestra.errors import ConfigError
 from palestra.managers import SceneEntityCfg
+from palestra.rl import OnPolicyRunner
 from palestra.tasks.locomotion import mdp as walking
 from palestra.tasks.locomotion.velocity import STAGES
 
@@ -234,3 +238,21 @@ def test_a_robot_without_actions_stands_for_five_seconds(task: str, joints: int)
 
 def test_stages_name_what_the_task_promises() -> None:
     assert list(STAGES) == ["balance", "stand", "walk forward", "turn and vary speed"]
+
+
+def test_a_policy_is_evaluated_at_the_stage_that_it_had_reached(tmp_path: Path) -> None:
+    env = humanoid(num_envs=2)
+    stages = env.curriculum_manager.class_terms()["stages"]
+    agent = load_agent_cfg("Velocity-Flat-G1")
+    agent.logger = "none"
+    runner = OnPolicyRunner(env, agent, None, task="Velocity-Flat-G1")
+    for stage, fastest in ((0, 0.0), (2, 0.8), (3, 1.0)):
+        stages.load_state_dict({**stages.state_dict(), "stage": torch.tensor([stage])})
+        runner.save(tmp_path / "policy.pth")
+        cfg = load_env_cfg("Velocity-Flat-G1")
+        cfg.scene.num_envs, cfg.sim.threads = 2, 1
+        evaluated, _ = build(Configs("Velocity-Flat-G1", cfg, agent), tmp_path / "policy.pth")
+        ranges = evaluated.command_manager.get_term("base_velocity").ranges
+        assert float(ranges["lin_vel_x"][1]) == pytest.approx(fastest)
+        evaluated.close()
+    env.close()

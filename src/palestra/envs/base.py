@@ -389,6 +389,9 @@ class RLEnv(BaseEnv, gymnasium.Env):  # pyright: ignore[reportIncompatibleMethod
         self.rng.step.copy_(torch.as_tensor(state["rng_step"]))
         self.common_step_counter.fill_(int(state["steps"]))
 
+    def load_curriculum(self, state: dict[str, Any]) -> None:
+        """Take over from :meth:`state_dict` only how far the curriculum has come; an environment without one ignores it."""
+
     @property
     def _action_every_substep(self) -> bool:
         return False

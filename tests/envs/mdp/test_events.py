@@ -1,7 +1,6 @@
 """Event terms: ranges, masks, and numbers that do not depend on the number of environments."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +8,6 @@ from torch import Tensor
 
 from palestra.envs import ManagerBasedRLEnv, mdp
 from palestra.errors import ConfigError
-from palestra.managers import EventTermCfg
 from palestra.utils.math import euler_xyz_from_quat, quat_apply
 
 from .conftest import MakeEnv, place, resolved, same
@@ -140,29 +138,6 @@ def test_random_orientations_cover_all_rotations(make_env: MakeEnv) -> None:
         turned = quat_apply(state[:, 3:7], axis.repeat(4000, 1))
         assert turned.mean(dim=0).abs().max() < 0.03
         torch.testing.assert_close(turned.square().mean(dim=0), torch.full((3,), 1.0 / 3.0), atol=0.02, rtol=0.0)
-
-
-def test_root_on_flat_patches_of_its_own_terrain(make_env: MakeEnv) -> None:
-    """Patches are told from each other by their coordinates: (level, type, patch)."""
-    shape = (3, 2, 5)
-    patches = torch.stack(torch.meshgrid(*(torch.arange(float(n)) for n in shape), indexing="ij"), dim=-1)
-    env = make_env(num_envs=120)
-    env.scene.terrain = SimpleNamespace(  # type: ignore[attr-defined]
-        flat_patches={"init_pos": patches},
-        terrain_levels=torch.arange(120) % 3,
-        terrain_types=torch.arange(120) % 2,
-    )
-    params = {"pose_range": {"yaw": (0.5, 1.0)}, "velocity_range": {"x": (0.25, 0.25)}}
-    cfg = EventTermCfg(func=mdp.reset_root_state_from_terrain, mode="reset", params=params)
-    term = mdp.reset_root_state_from_terrain(cfg, env)
-    term(env, env.all_envs, **params)
-    state = root_state(env)
-    same(state[:, 0], (torch.arange(120) % 3).float())
-    same(state[:, 1], (torch.arange(120) % 2).float())
-    assert sorted((state[:, 2] - 5.0).round().unique().tolist()) == [0.0, 1.0, 2.0, 3.0, 4.0]
-    yaw = euler_xyz_from_quat(state[:, 3:7])[2]
-    assert 0.5 <= yaw.min() < 0.55 and 0.95 < yaw.max() <= 1.0
-    same(state[:, 7], 0.25)
 
 
 def test_bad_ranges_are_told(env: ManagerBasedRLEnv) -> None:

@@ -680,7 +680,7 @@ BAD = [
     (mdp.randomize_encoder_bias, {"bias_range": (0.1, -0.1)}, "low must not exceed high"),
     (mdp.reset_joints_by_scale, {"position_range": (1.5, 0.5), "velocity_range": (0.0, 0.0)}, "low must not exceed"),
     (mdp.push_by_setting_velocity, {"velocity_range": {"x": (1.0, 0.0)}}, "low must not exceed high"),
-    (mdp.reset_root_state_from_terrain, {"pose_range": {}, "velocity_range": {}}, "no flat patches 'init_pos'"),
+    (mdp.reset_root_state_from_terrain, {"pose_range": {}, "velocity_range": {}}, "needs a TerrainImporterCfg"),
 ]
 
 

@@ -8,6 +8,7 @@ import torch
 from palestra.config import load_env_cfg, make
 from palestra.envs import mdp
 from palestra.errors import ConfigError
+from palestra.managers import EventTermCfg
 from palestra.terrains import FlatPatchSamplingCfg, MeshBoxTerrainCfg, TerrainGeneratorCfg
 
 TASK = "Velocity-Rough-Go2"
@@ -58,7 +59,9 @@ def test_robots_start_on_level_patches_of_their_own_tile() -> None:
     mask[3] = True
     env.rng.advance()
     env.rng.begin("reset")
-    mdp.reset_root_state_from_terrain(env, mask, {"yaw": (-3.0, 3.0)}, {})
+    params = {"pose_range": {"yaw": (-3.0, 3.0)}, "velocity_range": {}}
+    term = mdp.reset_root_state_from_terrain(EventTermCfg(mdp.reset_root_state_from_terrain, params, mode="reset"), env)
+    term(env, mask, **params)
     moved = (env.scene["robot"].data.root_pos_w != before).any(dim=-1) | mask
     assert moved.tolist() == mask.tolist()
 
@@ -174,12 +177,14 @@ def test_the_default_state_is_that_on_the_own_tile() -> None:
 def test_bad_input_is_refused() -> None:
     cfg = load_env_cfg("Velocity-Flat-Go2")
     cfg.events.reset_base.func = mdp.reset_root_state_from_terrain
-    env = make("Velocity-Flat-Go2", num_envs=2, cfg=cfg)
-    with pytest.raises(ConfigError, match="reset_root_state_from_terrain needs a TerrainImporterCfg with terrain_type"):
-        env.reset()
-    env = small(2)
-    with pytest.raises(ConfigError, match="pose_range has 'x'; it may have roll, pitch and yaw"):
-        mdp.reset_root_state_from_terrain(env, env.all_envs, {"x": (0.0, 1.0)}, {})
-    env.scene.terrain.flat_patches.clear()
-    with pytest.raises(ConfigError, match="no sub-terrain samples flat patches 'init_pos'"):
-        mdp.reset_root_state_from_terrain(env, env.all_envs, {}, {})
+    with pytest.raises(ConfigError, match="event term 'reset_base': .* needs a TerrainImporterCfg with terrain_type"):
+        make("Velocity-Flat-Go2", num_envs=2, cfg=cfg)
+    cfg = load_env_cfg(TASK)
+    cfg.events.reset_base.params["pose_range"] = {"x": (0.0, 1.0)}
+    with pytest.raises(ConfigError, match="event term 'reset_base': pose_range has 'x'; it may have roll, pitch and"):
+        make(TASK, num_envs=2, cfg=cfg)
+    cfg = load_env_cfg(TASK)
+    for tile in cfg.scene.terrain.terrain_generator.sub_terrains.values():
+        tile.flat_patch_sampling = None
+    with pytest.raises(ConfigError, match="event term 'reset_base': no sub-terrain samples flat patches 'init_pos'"):
+        make(TASK, num_envs=2, cfg=cfg)

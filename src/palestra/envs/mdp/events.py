@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from palestra.assets import Articulation
 from palestra.assets.root_writer import RootWriter
 from palestra.envs.mdp.entities import entity
 from palestra.errors import ConfigError, did_you_mean
-from palestra.managers import EventTermCfg, ManagerTermBase, SceneEntityCfg
+from palestra.managers import SceneEntityCfg
 from palestra.utils.distributions import Range, draw, limits
 from palestra.utils.math import quat_from_euler_xyz, quat_mul, random_orientation_from
 
@@ -27,7 +27,6 @@ __all__ = [
     "push_by_setting_velocity",
     "reset_joints_by_offset",
     "reset_joints_by_scale",
-    "reset_root_state_from_terrain",
     "reset_root_state_uniform",
     "reset_root_state_with_random_orientation",
     "reset_scene_to_default",
@@ -108,51 +107,6 @@ def reset_root_state_with_random_orientation(
     quat = random_orientation_from(env.rng.uniform(0.0, 1.0, (3,)))
     velocity = default[:, 7:] + _draw(env, velocity_range, "velocity_range")
     asset.write_root_state_to_sim(torch.cat((position, quat, velocity), dim=-1), env_mask)
-
-
-class reset_root_state_from_terrain(ManagerTermBase):  # noqa: N801 - a term, named like the functions
-    """Put a floating root on a random flat patch of the terrain that its environment is assigned to.
-
-    The terrain is ``env.scene.terrain`` with ``flat_patches["init_pos"]``, positions in the world (m) of shape
-    ``(num_levels, num_types, num_patches, 3)``, and ``terrain_levels`` and ``terrain_types``, int64 ``(num_envs,)``.
-    """
-
-    def __init__(self, cfg: EventTermCfg, env: Any) -> None:
-        super().__init__(cfg, env)
-        terrain: Any = getattr(env.scene, "terrain", None)
-        patches = getattr(terrain, "flat_patches", None) or {}
-        if "init_pos" not in patches:
-            raise ConfigError(
-                f"the terrain has no flat patches 'init_pos' (it has {sorted(patches)}); ask for them in the "
-                "sub-terrains' flat_patch_sampling"
-            )
-        self._terrain, self._patches = terrain, patches["init_pos"]
-
-    def __call__(
-        self,
-        env: BaseEnv,
-        env_mask: Tensor,
-        pose_range: Mapping[str, Range],
-        velocity_range: Mapping[str, Range],
-        asset_cfg: SceneEntityCfg = SceneEntityCfg("robot"),
-    ) -> None:
-        """Write positions, orientations and velocities.
-
-        Args:
-            env: the environment.
-            env_mask: environments, bool ``(num_envs,)``.
-            pose_range: ``{axis: (low, high)}`` with axes ``roll pitch yaw`` (rad) of the orientation.
-            velocity_range: ``{axis: (low, high)}`` of linear (m/s) and angular (rad/s) velocity in the world.
-            asset_cfg: the asset.
-        """
-        asset = entity(env, asset_cfg.name, RootWriter)
-        default = asset.data.default_root_state
-        chosen = env.rng.integers(0, self._patches.shape[2] - 1)
-        patch = self._patches[self._terrain.terrain_levels, self._terrain.terrain_types, chosen]
-        quat = quat_from_euler_xyz(*_draw(env, pose_range, "pose_range")[:, 3:].unbind(dim=-1))
-        velocity = default[:, 7:] + _draw(env, velocity_range, "velocity_range")
-        state = torch.cat((patch + default[:, :3], quat, velocity), dim=-1)
-        asset.write_root_state_to_sim(state, env_mask)
 
 
 def reset_joints_by_scale(

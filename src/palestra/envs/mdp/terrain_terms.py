@@ -14,7 +14,7 @@ from palestra.envs.mdp.entities import entity
 from palestra.envs.mdp.events import Range, _draw
 from palestra.envs.mdp.io import observation_io
 from palestra.errors import ConfigError
-from palestra.managers import CurriculumTermCfg, ManagerTermBase, SceneEntityCfg
+from palestra.managers import CurriculumTermCfg, EventTermCfg, ManagerTermBase, SceneEntityCfg
 from palestra.sensors import RayCaster
 from palestra.terrains import TerrainImporter
 from palestra.utils.math import quat_from_euler_xyz
@@ -44,45 +44,49 @@ def height_scan(env: BaseEnv, sensor_cfg: SceneEntityCfg, offset: float = 0.5) -
     return data.pos_w[:, 2:3] - data.ray_hit_heights_w - offset
 
 
-def reset_root_state_from_terrain(
-    env: BaseEnv,
-    env_mask: Tensor,
-    pose_range: Mapping[str, Range],
-    velocity_range: Mapping[str, Range],
-    asset_cfg: SceneEntityCfg = SceneEntityCfg("robot"),
-) -> None:
+class reset_root_state_from_terrain(ManagerTermBase):  # noqa: N801 - a term, named like the functions
     """Put a floating root above a random flat patch ``"init_pos"`` of its environment's tile.
 
-    Args:
-        env: the environment.
-        env_mask: environments, bool ``(num_envs,)``.
-        pose_range: ``{axis: (low, high)}`` with axes ``roll pitch yaw``: the orientation (rad, world).
-        velocity_range: the same with ``x y z`` (m/s) and ``roll pitch yaw`` (rad/s), added to the default velocity.
-        asset_cfg: the asset.
-
     Raises:
-        ConfigError: the terrain has no such patches, or ``pose_range`` has another axis.
+        ConfigError: the terrain has no such patches, or ``pose_range`` has an axis that is no rotation.
     """
-    asset, terrain = entity(env, asset_cfg.name, RootWriter), _generated(env, "reset_root_state_from_terrain")
-    patches = terrain.flat_patches.get(PATCHES)
-    if patches is None:
-        raise ConfigError(
-            f"reset_root_state_from_terrain: no sub-terrain samples flat patches {PATCHES!r}; "
-            "set its flat_patch_sampling"
-        )
-    for axis in pose_range:
-        if axis not in ("roll", "pitch", "yaw"):
-            raise ConfigError(
-                f"reset_root_state_from_terrain: pose_range has {axis!r}; it may have roll, pitch and yaw"
-            )
-    default = asset.data.default_root_state
-    number = patches.shape[2]
-    chosen = terrain.tiles() * number + env.rng.integers(0, number - 1)
-    patch = patches.view(-1, 3).index_select(0, chosen)
-    height = torch.cat((torch.zeros_like(default[:, :2]), default[:, 2:3]), dim=-1)
-    quat = quat_from_euler_xyz(*_draw(env, pose_range, "pose_range")[:, 3:].unbind(dim=-1))
-    velocity = default[:, 7:] + _draw(env, velocity_range, "velocity_range")
-    asset.write_root_state_to_sim(torch.cat((patch + height, quat, velocity), dim=-1), env_mask)
+
+    def __init__(self, cfg: EventTermCfg, env: Any) -> None:
+        super().__init__(cfg, env)
+        self._terrain = _generated(env, "reset_root_state_from_terrain")
+        if PATCHES not in self._terrain.flat_patches:
+            raise ConfigError(f"no sub-terrain samples flat patches {PATCHES!r}; set its flat_patch_sampling")
+        for axis in cfg.params.get("pose_range", {}):
+            if axis not in ("roll", "pitch", "yaw"):
+                raise ConfigError(f"pose_range has {axis!r}; it may have roll, pitch and yaw")
+        self._patches = self._terrain.flat_patches[PATCHES]
+
+    def __call__(
+        self,
+        env: BaseEnv,
+        env_mask: Tensor,
+        pose_range: Mapping[str, Range],
+        velocity_range: Mapping[str, Range],
+        asset_cfg: SceneEntityCfg = SceneEntityCfg("robot"),
+    ) -> None:
+        """Write positions, orientations and velocities.
+
+        Args:
+            env: the environment.
+            env_mask: environments, bool ``(num_envs,)``.
+            pose_range: ``{axis: (low, high)}`` with axes ``roll pitch yaw``: the orientation (rad, world).
+            velocity_range: the same with ``x y z`` (m/s) and ``roll pitch yaw`` (rad/s), added to the default velocity.
+            asset_cfg: the asset.
+        """
+        asset = entity(env, asset_cfg.name, RootWriter)
+        default = asset.data.default_root_state
+        number = self._patches.shape[2]
+        chosen = self._terrain.tiles() * number + env.rng.integers(0, number - 1)
+        patch = self._patches.view(-1, 3).index_select(0, chosen)
+        height = torch.cat((torch.zeros_like(default[:, :2]), default[:, 2:3]), dim=-1)
+        quat = quat_from_euler_xyz(*_draw(env, pose_range, "pose_range")[:, 3:].unbind(dim=-1))
+        velocity = default[:, 7:] + _draw(env, velocity_range, "velocity_range")
+        asset.write_root_state_to_sim(torch.cat((patch + height, quat, velocity), dim=-1), env_mask)
 
 
 class terrain_levels_vel(ManagerTermBase):  # noqa: N801 - a term, named like the functions
