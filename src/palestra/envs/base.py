@@ -390,7 +390,7 @@ class RLEnv(BaseEnv, gymnasium.Env):  # pyright: ignore[reportIncompatibleMethod
         self.common_step_counter.fill_(int(state["steps"]))
 
     def load_curriculum(self, state: dict[str, Any]) -> None:
-        """Take over from :meth:`state_dict` only how far the curriculum has come; an environment without one ignores it."""
+        """Take over from :meth:`state_dict` only how far the curriculum has come; without one nothing happens."""
 
     @property
     def _action_every_substep(self) -> bool:

@@ -2,7 +2,7 @@
 
 MuJoCo Warp cuts the ground into prisms and asks its general convex collision detection for each of them. On long prisms
 far from the field's middle that loses its digits: a foot of 2 cm that goes under the surface was found 46 m deep
-(MuJoCo Warp 4.0.0, float32; a Go2 under random actions, once in some 300 environment seconds), and the robot flew off.
+(MuJoCo Warp 4.0.0, float32; Go2s under random actions, about once a minute for each), and the robot flew off.
 Here distances to the triangles are computed directly (``field_contacts.cu``), which is also faster.
 """
 
