@@ -87,10 +87,11 @@ def exempt(method: Any) -> Any:
 
 
 def prepare(env: Any) -> Any:
-    """Exempt the engine, and let the environment believe that it cannot look at the mask, as on a GPU."""
+    """Exempt the engine; draw random numbers and leave the mask alone as on a GPU."""
     for name in ("field", "write", "step", "refresh", "reset", "forward", "model_field", "write_model", "set_const"):
         setattr(env.engine, name, exempt(getattr(env.engine, name)))
     env._known_idle = lambda done: False
+    env.rng._on_host = lambda: False  # numpy would draw
     env.reset(seed=0)
     env.step_in_place(torch.zeros(env.num_envs, env.num_actions))  # tables that are made once
     return env

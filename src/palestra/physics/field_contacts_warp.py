@@ -18,11 +18,13 @@ import mujoco
 import mujoco_warp as mjw
 import numpy as np
 import warp as wp
-from mujoco_warp._src.collision_core import contact_params, write_contact
-from mujoco_warp._src.math import make_frame
-from mujoco_warp._src.types import vec5
 
 from palestra.physics.field_contacts import MOST_CONTACTS, body, own_pairs
+
+contact_params = mjw._src.collision_core.contact_params
+write_contact = mjw._src.collision_core.write_contact
+make_frame = mjw._src.math.make_frame
+vec5 = mjw._src.types.vec5
 
 _FLOATS = 7  # of a contact: distance, point, normal
 

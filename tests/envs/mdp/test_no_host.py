@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 from palestra.envs import ManagerBasedRLEnv, mdp
 from palestra.envs.mdp import randomizations
+from palestra.envs.rng import RandomStream
 from palestra.managers import EventTermCfg, ManagerTermBaseCfg, SceneEntityCfg
 
 from .conftest import CommandsCfg, MakeEnv, resolved
@@ -46,9 +47,11 @@ def test_the_check_can_fail(env: ManagerBasedRLEnv) -> None:
 
 
 def check(call: Callable[[], Any]) -> None:
-    call()  # tables of constants are made at the first use
-    with HostFree():
-        call()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RandomStream, "_on_host", lambda self: False)  # draws as on a GPU; here numpy would
+        call()  # tables of constants are made at the first use
+        with HostFree():
+            call()
 
 
 def test_observations_rewards_and_terminations(env: ManagerBasedRLEnv) -> None:
