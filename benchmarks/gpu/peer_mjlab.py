@@ -1,4 +1,4 @@
-"""mjlab's side of the comparison: train its own Go1 flat task and print one JSON line.
+"""mjlab's side of the comparison: train one of its own tasks, the Go1 on flat ground, and print one JSON line.
 
     PYTHONPATH=<peer's site folder> python benchmarks/gpu/peer_mjlab.py --iterations 60
     PYTHONPATH=<peer's site folder> python benchmarks/gpu/peer_mjlab.py --write_mjcf go1.xml
@@ -99,7 +99,7 @@ def train(args: argparse.Namespace) -> dict[str, object]:
     from mjlab.utils.torch import configure_torch_backends
 
     configure_torch_backends()
-    cfg, agent = load_env_cfg(TASK), load_rl_cfg(TASK)
+    cfg, agent = load_env_cfg(args.task), load_rl_cfg(args.task)
     cfg.scene.num_envs, cfg.seed, agent.seed = args.num_envs, args.seed, args.seed
     agent.actor.hidden_dims = agent.critic.hidden_dims = tuple(args.hidden_dims)
     torch.manual_seed(args.seed)
@@ -134,7 +134,7 @@ def train(args: argparse.Namespace) -> dict[str, object]:
     runner.learn(num_learning_iterations=args.iterations, init_at_random_ep_len=True)
     return {
         "side": "mjlab",
-        "task": TASK,
+        "task": args.task,
         "num_envs": args.num_envs,
         "hidden_dims": args.hidden_dims,
         "seed": args.seed,
@@ -150,6 +150,7 @@ def train(args: argparse.Namespace) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", default=TASK, help="a velocity task of mjlab")
     parser.add_argument("--num_envs", type=int, default=4096)
     parser.add_argument("--iterations", type=int, default=60)
     parser.add_argument("--hidden_dims", type=int, nargs="+", default=[512, 256, 128])

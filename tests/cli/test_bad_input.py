@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from palestra.cli.main import main
+from palestra.config.registry import task_ids
 
-TASKS = "'Ant', 'Cartpole', 'Cartpole-Direct', 'Cartpole-NoVelocity', 'Reach-Franka', 'Reach-Franka-Direct', 'Velocity-Flat-Go2'"
+TASKS = ", ".join(map(repr, task_ids()))
 QUICK = ["--num_envs=2", "--max_iterations=1", "agent.num_steps_per_env=4", "--no_video"]
 
 

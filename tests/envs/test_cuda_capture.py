@@ -40,6 +40,7 @@ def actions_of(env: Any, steps: int) -> Tensor:
         ("Reach-Franka", 200, 1e-4),
         ("Reach-Franka-Direct", 200, 1e-4),
         ("Velocity-Flat-Go2", 20, 1e-2),
+        ("Velocity-Rough-Go2", 20, 1e-2),
         ("Ant", 20, 1e-2),
     ],
 )

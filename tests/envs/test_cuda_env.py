@@ -17,7 +17,21 @@ def default_sync_mode() -> Iterator[None]:
     torch.cuda.set_sync_debug_mode(0)
 
 
-TASKS = ("Velocity-Flat-Go2", "Reach-Franka", "Cartpole", "Cartpole-Direct", "Reach-Franka-Direct", "Ant")
+TASKS = (
+    "Velocity-Flat-Go2",
+    "Velocity-Flat-Go2-DR",
+    "Velocity-Flat-AnymalC",
+    "Velocity-Flat-G1",
+    "Velocity-Flat-H1",
+    "Velocity-Rough-Go2",
+    "Velocity-Rough-AnymalC",
+    "Reach-Franka",
+    "Cartpole",
+    "Cartpole-Direct",
+    "Reach-Franka-Direct",
+    "Reach-Franka-DR",
+    "Ant",
+)
 
 
 @pytest.mark.parametrize("task", TASKS)

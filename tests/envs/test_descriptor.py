@@ -5,6 +5,7 @@ import json
 import pytest
 
 import palestra
+from palestra.cli.info import print_tables
 from palestra.config import load_env_cfg
 from palestra.config.registry import task_ids
 from palestra.envs.descriptor import describe
@@ -114,6 +115,20 @@ def test_commands_rewards_and_terminations_are_listed(go2):
         ("reset_base", "reset"),
         ("reset_robot_joints", "reset"),
     ]
+
+
+def test_a_group_of_rewards_is_described_and_shown(capsys):
+    def grouped(cfg):
+        cfg.rewards.upright.group = "task"
+
+    description = description_of("Cartpole", grouped)
+    assert [(r["name"], r["group"]) for r in description["rewards"]] == [("upright", "task"), ("fallen", "")]
+    print_tables(description)
+    header = next(line for line in capsys.readouterr().out.splitlines() if "function" in line)
+    assert header.split() == ["name", "group", "weight", "function", "parameters"]
+    print_tables(description_of("Cartpole"))
+    header = next(line for line in capsys.readouterr().out.splitlines() if "function" in line)
+    assert header.split() == ["name", "weight", "function", "parameters"]
 
 
 def test_history_gives_every_past_value_its_own_entry():

@@ -16,8 +16,9 @@ from tiny import run, tiny
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from palestra.config import make
-from palestra.managers import RewardTermCfg
+from palestra.config import load_env_cfg, make
+from palestra.envs import mdp
+from palestra.managers import ManagerTermBaseCfg, ObservationTermCfg, RewardTermCfg, SceneEntityCfg
 
 aten = torch.ops.aten
 SHAPE_DEPENDS_ON_DATA = {aten.nonzero, aten.masked_select, aten._unique2, aten.unique_dim, aten.bincount}
@@ -86,10 +87,11 @@ def exempt(method: Any) -> Any:
 
 
 def prepare(env: Any) -> Any:
-    """Exempt the engine, and let the environment believe that it cannot look at the mask, as on a GPU."""
-    for name in ("field", "write", "step", "refresh", "reset", "forward"):
+    """Exempt the engine; draw random numbers and leave the mask alone as on a GPU."""
+    for name in ("field", "write", "step", "refresh", "reset", "forward", "model_field", "write_model", "set_const"):
         setattr(env.engine, name, exempt(getattr(env.engine, name)))
     env._known_idle = lambda done: False
+    env.rng._on_host = lambda: False  # numpy would draw
     env.reset(seed=0)
     env.step_in_place(torch.zeros(env.num_envs, env.num_actions))  # tables that are made once
     return env
@@ -97,7 +99,21 @@ def prepare(env: Any) -> Any:
 
 @pytest.mark.parametrize(
     "task",
-    ["Velocity-Flat-Go2", "Reach-Franka", "Cartpole", "Cartpole-Direct", "Reach-Franka-Direct", "Ant"],
+    [
+        "Velocity-Flat-Go2",
+        "Velocity-Flat-Go2-DR",
+        "Velocity-Flat-AnymalC",
+        "Velocity-Flat-G1",
+        "Velocity-Flat-H1",
+        "Velocity-Rough-Go2",
+        "Velocity-Rough-AnymalC",
+        "Reach-Franka",
+        "Cartpole",
+        "Cartpole-Direct",
+        "Reach-Franka-Direct",
+        "Reach-Franka-DR",
+        "Ant",
+    ],
 )
 def test_a_step_is_free_of_host_access(task: str) -> None:
     env = prepare(make(task, num_envs=4))
@@ -110,6 +126,45 @@ def test_a_step_is_free_of_host_access(task: str) -> None:
             _, _, terminated, time_outs, _ = env.step_in_place(action)
             ended |= terminated | time_outs
     assert ended[1]
+
+
+def test_a_step_to_a_clock_and_a_place_is_free_of_host_access() -> None:
+    cfg = load_env_cfg("Velocity-Flat-Go2")
+    feet = {"FL_foot": 0.0, "FR_foot": 0.5, "RL_foot": 0.5, "RR_foot": 0.0}
+    cfg.commands.gait = mdp.GaitPhaseCommandCfg(
+        resampling_time_range=(0.04, 0.04),
+        offsets=feet,
+        ranges=mdp.GaitPhaseCommandCfg.Ranges(frequency=(1.0, 3.0), duty_factor=(0.5, 0.7)),
+    )
+    cfg.commands.place = mdp.UniformPose2dCommandCfg(
+        asset_name="robot",
+        resampling_time_range=(0.04, 0.04),
+        simple_heading=True,
+        ranges=mdp.UniformPose2dCommandCfg.Ranges(pos_x=(-2.0, 2.0), pos_y=(-2.0, 2.0)),
+    )
+    upright = {"func": mdp.flat_orientation_l2, "std": 0.3}
+    gait = {"command_name": "gait", "sensor_cfg": SceneEntityCfg("feet")}
+    factors = {
+        "gait": ManagerTermBaseCfg(func=mdp.feet_gait, params=gait),
+        "upright": ManagerTermBaseCfg(func=mdp.exp_kernel, params=upright),
+    }
+    cfg.rewards.walk = RewardTermCfg(func=mdp.product, weight=1.0, params={"factors": factors}, group="style")
+    for name in ("gait", "place"):
+        term = ObservationTermCfg(func=mdp.generated_commands, params={"command_name": name})
+        setattr(cfg.observations.policy, name, term)
+    env = prepare(make("Velocity-Flat-Go2", num_envs=4, cfg=cfg))
+    env.episode_length_buf[1] = env.max_episode_length - 2
+    action = torch.zeros(4, env.num_actions)
+    clock = env.command_manager.get_command("gait").clone()
+    place = env.command_manager.get_command("place").clone()
+    with guarded():
+        for _ in range(4):
+            obs, *_ = env.step_in_place(action)
+    assert obs["policy"].shape == (4, 48 + 12 + 4)
+    assert (env.command_manager.get_command("gait") != clock)[:, :8].all()
+    assert (env.command_manager.get_command("place") != place).all()
+    log = env.fetch_log()
+    assert 0.0 < log["Step_Value/walk"] <= 1.0 and env.reward_groups == {"walk": "style"}
 
 
 HOST_ACCESSES = {

@@ -175,3 +175,18 @@ def test_processes_that_share_a_seed_have_environments_of_their_own() -> None:
         whole.advance()
         second.advance()
         assert torch.equal(second.uniform(-1.0, 1.0, (5,)), whole.uniform(-1.0, 1.0, (5,))[4:])
+
+
+def test_numpy_draws_the_numbers_that_tensor_operations_draw() -> None:
+    here, there = (RandomStream(2**40 + 3, 50, CPU, first_env=7) for _ in range(2))
+    there._host_key = None
+    for _ in range(3):
+        for stream in (here, there):
+            stream.advance()
+            stream.begin("reset")
+        for shape in ((), (1,), (3, 4), (0,)):
+            assert torch.equal(here.bits(shape), there.bits(shape))
+            assert torch.equal(here.uniform(-1.0, 2.0, shape), there.uniform(-1.0, 2.0, shape))
+            assert torch.equal(here.normal(0.5, 2.0, shape), there.normal(0.5, 2.0, shape))
+            assert torch.equal(here.integers(-3, 9, shape), there.integers(-3, 9, shape))
+    assert here.bits((100,)).unique().numel() == 5000

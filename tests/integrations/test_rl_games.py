@@ -493,7 +493,22 @@ def test_max_epochs_is_the_length_of_the_run_and_a_flag_overrules_it() -> None:
     assert cfg.max_iterations == 8
 
 
-@pytest.mark.parametrize("task", ["Cartpole", "Cartpole-NoVelocity", "Ant", "Reach-Franka", "Velocity-Flat-Go2"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        "Cartpole",
+        "Cartpole-NoVelocity",
+        "Ant",
+        "Reach-Franka",
+        "Velocity-Flat-Go2",
+        "Velocity-Flat-Go2-DR",
+        "Velocity-Flat-AnymalC",
+        "Velocity-Flat-G1",
+        "Velocity-Flat-H1",
+        "Velocity-Rough-Go2",
+        "Velocity-Rough-AnymalC",
+    ],
+)
 def test_every_shipped_task_has_settings_that_fit(task: str) -> None:
     cfg = load_agent_cfg(task, "rl_games")
     cfg.validate("agent")

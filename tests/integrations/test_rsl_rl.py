@@ -459,7 +459,22 @@ def workplace(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("task", ["Cartpole", "Cartpole-NoVelocity", "Ant", "Reach-Franka", "Velocity-Flat-Go2"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        "Cartpole",
+        "Cartpole-NoVelocity",
+        "Ant",
+        "Reach-Franka",
+        "Velocity-Flat-Go2",
+        "Velocity-Flat-Go2-DR",
+        "Velocity-Flat-AnymalC",
+        "Velocity-Flat-G1",
+        "Velocity-Flat-H1",
+        "Velocity-Rough-Go2",
+        "Velocity-Rough-AnymalC",
+    ],
+)
 def test_every_task_has_a_config_that_agrees_with_its_own_learner(task):
     ours, theirs = load_agent_cfg(task), load_agent_cfg(task, "rsl_rl")
     for name in ("experiment_name", "num_steps_per_env", "max_iterations", "clip_actions"):

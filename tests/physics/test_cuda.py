@@ -392,3 +392,53 @@ def test_one_process_simulates_on_one_gpu(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(cuda_engine._CLAIMED, "device", torch.device("cuda:7"))
     with pytest.raises(ConfigError, match="already simulates on cuda:7: start another process for cuda:0"):
         arms("cuda:0")
+
+
+FIELD = """
+<mujoco>
+  <asset><hfield name="ground" nrow="321" ncol="161" size="40 80 0.6 0.5"/></asset>
+  <worldbody>
+    <geom name="ground" type="hfield" hfield="ground"/>
+    <body name="ball" pos="{x} {y} 1.2"><freejoint/><geom size="0.03" mass="0.3"/></body>
+    <body name="rod" pos="{x2} {y} 1.2"><freejoint/><geom type="capsule" size="0.03 0.2" mass="0.5" euler="0 90 0"/></body>
+    <body name="box" pos="{x} {y2} 1.2"><freejoint/><geom type="box" size="0.3 0.2 0.1" mass="3"/></body>
+    <body name="tube" pos="{x2} {y2} 1.2"><freejoint/><geom type="cylinder" size="0.1 0.2" mass="1"/></body>
+  </worldbody>
+</mujoco>
+"""
+
+
+@pytest.mark.parametrize("place", [(0.3, 0.2), (37.1, -76.4)])
+def test_things_come_to_rest_on_a_height_field_as_on_the_cpu(place: tuple[float, float]) -> None:
+    x, y = place
+    model = mujoco.MjModel.from_xml_string(FIELD.format(x=x, y=y, x2=x + 1.6, y2=y + 1.7))
+    rows = torch.arange(321).view(-1, 1)
+    model.hfield_data[:] = (0.5 + 0.004 * (rows % 2) * torch.ones(1, 161)).flatten().numpy()  # ridges of 2 mm
+    heights = {}
+    for device in DEVICES:
+        engine = make_engine(model, 2, sim(device, nconmax=32, njmax=160))
+        engine.step(600)
+        assert engine.field("qvel")[:, 2::6].abs().max() < 0.05
+        heights[device] = engine.field("xpos")[0, 1:, 2].cpu()
+    torch.testing.assert_close(heights["cuda:0"], heights["cpu"], atol=5e-3, rtol=0.0)
+
+
+def test_feet_that_hit_the_ground_hard_stay_near_its_surface() -> None:
+    """MuJoCo Warp's own contacts with a height field are metres deep once in some ten thousand such landings."""
+    model = mujoco.MjModel.from_xml_string(FIELD.format(x=0, y=0, x2=3, y2=3))
+    generator = torch.Generator().manual_seed(0)
+    model.hfield_data[:] = torch.rand(321 * 161, generator=generator).numpy()
+    num_envs = 2048
+    engine = make_engine(model, num_envs, sim("cuda:0", nconmax=32, njmax=160))
+    qpos, qvel = engine.field("qpos").clone(), torch.zeros_like(engine.field("qvel"))
+    for start in (0, 7, 14):
+        qpos[:, start] = torch.rand(num_envs, generator=generator).to("cuda:0") * 70.0 - 35.0
+        qpos[:, start + 1] = torch.rand(num_envs, generator=generator).to("cuda:0") * 150.0 - 75.0
+    qvel[:, :3] = 6.0 * torch.rand(num_envs, 3, generator=generator).to("cuda:0") - 3.0
+    qvel[:, 2] = -6.0
+    engine.write("qpos", qpos)
+    engine.write("qvel", qvel)
+    for _ in range(100):
+        engine.step(4)
+        assert engine.field("qvel").view(num_envs, 4, 6)[:, :3, :3].abs().max() < 12.0
+        assert engine.field("qpos")[:, 2].min() > -0.1

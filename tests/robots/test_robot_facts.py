@@ -1,4 +1,4 @@
-"""Go2 and Panda against published numbers (``facts/``), Ant against Gymnasium's file, cartpole by hand."""
+"""Robots against published numbers (``facts/``), Ant against Gymnasium's file, cartpole by hand."""
 
 from __future__ import annotations
 
@@ -14,20 +14,34 @@ import pytest
 from palestra import robots
 from palestra.assets import ArticulationCfg
 from palestra.robots.ant import ANT_CFG
+from palestra.robots.anymal_c import ANYMAL_C_CFG
 from palestra.robots.cartpole import CARTPOLE_CFG
 from palestra.robots.franka_panda import FRANKA_PANDA_CFG, FRANKA_PANDA_VELOCITY_CFG
+from palestra.robots.unitree_g1 import UNITREE_G1_CFG
 from palestra.robots.unitree_go2 import UNITREE_GO2_CFG
+from palestra.robots.unitree_h1 import UNITREE_H1_CFG
 
-FACTS = {path.stem: json.loads(path.read_text()) for path in (Path(__file__).parent / "facts").glob("*.json")}
+ALL_FACTS = {path.stem: json.loads(path.read_text()) for path in (Path(__file__).parent / "facts").glob("*.json")}
+FACTS = {robot: facts for robot, facts in ALL_FACTS.items() if "bodies" in facts}  # the others are URDF's links
+SPARE = "not_use"  # a body of 0.1 kg, with a joint, that the H1's source keeps 20 m above the robot
 MODELS = {name: robots.get(name).spec().compile() for name in robots.names()}
 
-BODIES = [(robot, body) for robot, facts in FACTS.items() for body in facts["bodies"] if body["mass"] > 0]
-JOINTS = [(robot, joint) for robot, facts in FACTS.items() for joint in facts["joints"]]
+
+def facts_of(kind: str) -> list[tuple[str, dict]]:
+    rows = [(robot, row) for robot, facts in FACTS.items() for row in facts[kind]]
+    return [(robot, row) for robot, row in rows if not row["name"].startswith(SPARE)]
+
+
+BODIES = [(robot, body) for robot, body in facts_of("bodies") if body["mass"] > 0]
+JOINTS = facts_of("joints")
 CONFIGS = {
     "ant": ANT_CFG,
+    "anymal_c": ANYMAL_C_CFG,
     "cartpole": CARTPOLE_CFG,
     "franka_panda": FRANKA_PANDA_CFG,
+    "unitree_g1": UNITREE_G1_CFG,
     "unitree_go2": UNITREE_GO2_CFG,
+    "unitree_h1": UNITREE_H1_CFG,
 }
 
 
@@ -55,9 +69,10 @@ def effort_limit(cfg: ArticulationCfg, joint: str) -> float:
     return limits[0]
 
 
-def test_facts_of_both_robots_are_there() -> None:
-    assert set(FACTS) == {"franka_panda", "unitree_go2"}
-    assert (len(BODIES), len(JOINTS)) == (11 + 13, 9 + 13)
+def test_facts_of_the_robots_are_there() -> None:
+    assert set(FACTS) == {"franka_panda", "unitree_g1", "unitree_go2", "unitree_h1"}
+    assert (len(BODIES), len(JOINTS)) == (11 + 30 + 13 + 20, 9 + 30 + 13 + 20)
+    assert set(ALL_FACTS) - set(FACTS) == {"anymal_c"}
 
 
 @pytest.mark.parametrize(("robot", "fact"), BODIES, ids=[f"{r}-{b['name']}" for r, b in BODIES])
@@ -75,13 +90,15 @@ def test_body_offset_mass_and_inertia(robot: str, fact: dict) -> None:
 
 @pytest.mark.parametrize("robot", sorted(FACTS))
 def test_no_mass_besides_the_facts(robot: str) -> None:
-    assert MODELS[robot].body_mass.sum() == pytest.approx(FACTS[robot]["total_mass"], abs=1e-5)
-    assert MODELS[robot].njnt == len(FACTS[robot]["joints"])
+    spare = sum(body["mass"] for body in FACTS[robot]["bodies"] if body["name"].startswith(SPARE))
+    assert spare == pytest.approx(0.1 if robot == "unitree_h1" else 0.0)
+    assert MODELS[robot].body_mass.sum() == pytest.approx(FACTS[robot]["total_mass"] - spare, abs=1e-5)
+    assert MODELS[robot].njnt == len([1 for owner, _ in JOINTS if owner == robot])
 
 
 @pytest.mark.parametrize(("robot", "fact"), JOINTS, ids=[f"{r}-{j['name'] or 'free'}" for r, j in JOINTS])
 def test_joint(robot: str, fact: dict) -> None:
-    joint = MODELS[robot].joint(fact["name"] or "root")
+    joint = MODELS[robot].joint("root" if fact["type"] == "free" else fact["name"])
     assert joint.type[0] == getattr(mujoco.mjtJoint, f"mjJNT_{fact['type'].upper()}")
     assert MODELS[robot].body(joint.bodyid[0]).name == fact["body"]
     assert bool(MODELS[robot].jnt_limited[joint.id]) == (fact["range"] is not None)
@@ -109,9 +126,23 @@ def test_go2_foot_sits_where_the_source_has_its_foot_body(leg: str) -> None:
     assert geom.size[0] == 0.022
 
 
-@pytest.mark.parametrize("fact", FACTS["unitree_go2"]["actuators"], ids=lambda a: a["joint"])
-def test_go2_effort_limits(fact: dict) -> None:
-    assert effort_limit(UNITREE_GO2_CFG, fact["joint"]) == fact["ctrl_range"][1]
+@pytest.mark.parametrize(
+    ("robot", "fact"),
+    [(r, a) for r, a in facts_of("actuators") if r.startswith("unitree")],
+    ids=lambda x: x if isinstance(x, str) else x["joint"],
+)
+def test_unitree_effort_limits(robot: str, fact: dict) -> None:
+    assert effort_limit(CONFIGS[robot], fact["joint"]) == fact["ctrl_range"][1]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_g1_stands_on_the_spheres_of_its_source(side: str) -> None:
+    link = f"{side}_ankle_roll_link"
+    spheres = [g for g in FACTS["unitree_g1"]["collision_primitives"] if g["body"] == link]
+    geoms = [MODELS["unitree_g1"].geom(f"{side}_foot_{k}") for k in (1, 2, 3, 4)]
+    assert {MODELS["unitree_g1"].body(geom.bodyid[0]).name for geom in geoms} == {link}
+    np.testing.assert_allclose(sorted(g.pos.tolist() for g in geoms), sorted(g["pos"] for g in spheres))
+    assert [g.size[0] for g in geoms] == [g["size"][0] for g in spheres]
 
 
 @pytest.mark.parametrize("cfg", [FRANKA_PANDA_CFG, FRANKA_PANDA_VELOCITY_CFG], ids=["position", "velocity"])
@@ -133,6 +164,94 @@ def test_franka_carries_its_weight_and_couples_its_fingers() -> None:
     tcp = model.site("tcp")
     assert model.body(tcp.bodyid[0]).name == "hand"
     np.testing.assert_allclose(tcp.pos, [0.0, 0.0, 0.1034])
+
+
+def euler(rpy: list[float]) -> np.ndarray:
+    """Rotation of URDF's roll, pitch and yaw, about the fixed axes x, y, z in this order."""
+    quat = np.zeros(4)
+    mujoco.mju_euler2Quat(quat, np.array(rpy, dtype=float), "XYZ")
+    return rotation(quat)
+
+
+def anymal_links() -> tuple[dict[str, tuple[np.ndarray, np.ndarray, str]], dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Pose of every URDF link in the base with all joints at zero and the body it moves with; hinge anchors and axes."""
+    links = {"base": (np.zeros(3), np.eye(3), "base")}
+    hinges = {}
+    waiting = list(ALL_FACTS["anymal_c"]["joints"])
+    while waiting:
+        joint = next(j for j in waiting if j["parent"] in links)
+        waiting.remove(joint)
+        pos, axes, body = links[joint["parent"]]
+        pos, axes = pos + axes @ joint["xyz"], axes @ euler(joint["rpy"])
+        if joint["type"] == "revolute":
+            hinges[joint["name"]] = (pos, axes @ joint["axis"])
+            body = joint["child"]
+        links[joint["child"]] = (pos, axes, body)
+    return links, hinges
+
+
+@pytest.mark.parametrize("body", [MODELS["anymal_c"].body(i).name for i in range(1, MODELS["anymal_c"].nbody)])
+def test_anymal_body_is_the_sum_of_its_links(body: str) -> None:
+    model = MODELS["anymal_c"]
+    data = mujoco.MjData(model)
+    data.qpos[:7] = [0, 0, 0, 1, 0, 0, 0]
+    mujoco.mj_kinematics(model, data)
+    links, _ = anymal_links()
+    mass, moment, about_base = 0.0, np.zeros(3), np.zeros((3, 3))
+    for link in ALL_FACTS["anymal_c"]["links"]:
+        pos, axes, owner = links[link["name"]]
+        if owner != body or "mass" not in link:
+            continue
+        center = pos + axes @ link["com_xyz"]
+        i = link["inertia"]
+        own = np.array([[i["ixx"], i["ixy"], i["ixz"]], [i["ixy"], i["iyy"], i["iyz"]], [i["ixz"], i["iyz"], i["izz"]]])
+        axes = axes @ euler(link["com_rpy"])
+        mass += link["mass"]
+        moment += link["mass"] * center
+        about_base += axes @ own @ axes.T + link["mass"] * (center @ center * np.eye(3) - np.outer(center, center))
+    ours, place = model.body(body), data.body(body)
+    assert ours.mass[0] == pytest.approx(mass, abs=1e-9)
+    np.testing.assert_allclose(place.xipos, moment / mass, atol=1e-6)
+    axes = place.ximat.reshape(3, 3)
+    steiner = mass * (place.xipos @ place.xipos * np.eye(3) - np.outer(place.xipos, place.xipos))
+    np.testing.assert_allclose(axes @ np.diag(ours.inertia) @ axes.T + steiner, about_base, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "fact", [j for j in ALL_FACTS["anymal_c"]["joints"] if j["type"] != "fixed"], ids=lambda j: j["name"]
+)
+def test_anymal_joint(fact: dict) -> None:
+    model = MODELS["anymal_c"]
+    data = mujoco.MjData(model)
+    data.qpos[:7] = [0, 0, 0, 1, 0, 0, 0]
+    mujoco.mj_kinematics(model, data)
+    anchor, axis = anymal_links()[1][fact["name"]]
+    joint = model.joint(fact["name"])
+    np.testing.assert_allclose(data.joint(joint.id).xanchor, anchor, atol=1e-6)
+    np.testing.assert_allclose(data.joint(joint.id).xaxis, axis, atol=1e-6)
+    np.testing.assert_allclose(joint.range, [fact["limit"]["lower"], fact["limit"]["upper"]], atol=1e-6)
+    assert effort_limit(ANYMAL_C_CFG, fact["name"]) == fact["limit"]["effort"]
+    assert model.body(joint.bodyid[0]).name == fact["child"]
+
+
+@pytest.mark.parametrize("leg", ["LF", "RF", "LH", "RH"])
+def test_anymal_foot(leg: str) -> None:
+    model = MODELS["anymal_c"]
+    data = mujoco.MjData(model)
+    data.qpos[:7] = [0, 0, 0, 1, 0, 0, 0]
+    mujoco.mj_kinematics(model, data)
+    pos, axes, body = anymal_links()[0][f"{leg}_FOOT"]
+    link = next(x for x in ALL_FACTS["anymal_c"]["links"] if x["name"] == f"{leg}_FOOT")
+    sphere = next(x for x in link["collision_primitives"] if x["shape"] == "sphere")
+    np.testing.assert_allclose(data.site(f"{leg}_FOOT").xpos, pos, atol=1e-6)
+    np.testing.assert_allclose(data.geom(f"{leg}_FOOT").xpos, pos + axes @ sphere["xyz"], atol=1e-6)
+    assert model.geom(f"{leg}_FOOT").size[0] == float(sphere["radius"])
+    assert model.body(model.geom(f"{leg}_FOOT").bodyid[0]).name == body == f"{leg}_SHANK"
+
+
+def test_anymal_has_the_mass_of_its_source_and_twelve_joints() -> None:
+    assert MODELS["anymal_c"].body_mass.sum() == pytest.approx(ALL_FACTS["anymal_c"]["total_mass"], abs=1e-5)
+    assert MODELS["anymal_c"].njnt == 1 + 12
 
 
 def test_ant_is_gymnasiums_ant() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 
 import mujoco
@@ -11,8 +12,11 @@ import pytest
 from palestra import robots
 from palestra.assets import ArticulationCfg
 from palestra.robots.ant import ANT_CFG
+from palestra.robots.anymal_c import ANYMAL_C_CFG
 from palestra.robots.franka_panda import FRANKA_PANDA_CFG, FRANKA_PANDA_VELOCITY_CFG
+from palestra.robots.unitree_g1 import UNITREE_G1_CFG
 from palestra.robots.unitree_go2 import UNITREE_GO2_CFG
+from palestra.robots.unitree_h1 import UNITREE_H1_CFG
 
 
 def build_model(name: str, cfg: ArticulationCfg | None = None) -> mujoco.MjModel:
@@ -104,6 +108,44 @@ def test_go2_stands_on_its_feet(pyramidal: bool) -> None:
     assert touching == {f"{leg}_foot" for leg in ("FL", "FR", "RL", "RR")}
     weight = sum(_normal_force(model, data, i) for i in range(data.ncon))
     assert weight == pytest.approx(model.body_mass.sum() * 9.81, rel=0.02)
+
+
+LEGS = ("LF", "RF", "LH", "RH")
+SOLES = {f"{side}_foot_{k}" for side in ("left", "right") for k in (1, 2, 3, 4)}
+
+
+@pytest.mark.parametrize(
+    ("robot", "cfg", "root", "lowest", "feet"),
+    [
+        ("anymal_c", ANYMAL_C_CFG, "base", 0.46, {f"{leg}_FOOT" for leg in LEGS}),
+        ("unitree_g1", UNITREE_G1_CFG, "pelvis", 0.73, SOLES),
+        ("unitree_h1", UNITREE_H1_CFG, "pelvis", 0.97, SOLES),
+    ],
+    ids=["anymal_c", "unitree_g1", "unitree_h1"],
+)
+def test_five_seconds_of_standing(robot: str, cfg: ArticulationCfg, root: str, lowest: float, feet: set[str]) -> None:
+    model = build_model(robot, cfg)
+    data = mujoco.MjData(model)
+    data.qpos[:] = default_qpos(model, cfg)
+    data.ctrl[:] = [data.joint(model.actuator(i).name).qpos[0] for i in range(model.nu)]
+    simulate(model, data, 5.0)
+    assert lowest < data.qpos[2] < cfg.init_state.pos[2] + 0.01
+    assert data.body(root).xmat.reshape(3, 3)[2, 2] > 0.99 and np.abs(data.qvel).max() < 0.1
+    touching = {model.geom(g).name for contact in data.contact for g in contact.geom} - {"ground"}
+    assert touching <= feet and len(touching) >= 4
+    weight = sum(_normal_force(model, data, i) for i in range(data.ncon))
+    assert weight == pytest.approx(model.body_mass.sum() * 9.81, rel=0.02)
+
+
+def test_soft_ankles_would_let_the_g1_fall() -> None:
+    cfg = copy.deepcopy(UNITREE_G1_CFG)
+    cfg.actuators["feet"].stiffness = 20.0
+    model = build_model("unitree_g1", cfg)
+    data = mujoco.MjData(model)
+    data.qpos[:] = default_qpos(model, cfg)
+    data.ctrl[:] = [data.joint(model.actuator(i).name).qpos[0] for i in range(model.nu)]
+    simulate(model, data, 5.0)
+    assert data.qpos[2] < 0.5
 
 
 def _normal_force(model: mujoco.MjModel, data: mujoco.MjData, contact: int) -> float:

@@ -44,7 +44,7 @@ def root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_names_are_the_shipped_robots() -> None:
-    assert robots.names() == ["ant", "cartpole", "franka_panda", "unitree_go2"]
+    assert robots.names() == ["ant", "anymal_c", "cartpole", "franka_panda", "unitree_g1", "unitree_go2", "unitree_h1"]
 
 
 @pytest.mark.parametrize("name", robots.names())
@@ -63,7 +63,7 @@ def test_every_shipped_robot_has_a_record_that_loads(name: str) -> None:
 
 
 def test_get_names_the_nearest_robot() -> None:
-    with pytest.raises(ConfigError, match=r"robot 'unitree_go': did you mean 'unitree_go2'\?") as error:
+    with pytest.raises(ConfigError, match=r"robot 'unitree_go': did you mean 'unitree_go2'") as error:
         robots.get("unitree_go")
     assert "\n" not in str(error.value)
 
@@ -112,13 +112,13 @@ def test_a_broken_file_is_one_line(tmp_path: Path) -> None:
 
 
 def test_menagerie_root_takes_the_registrys_default_model(root: Path) -> None:
-    registered = mujoco_menagerie.get("unitree_g1")
+    registered = mujoco_menagerie.get("boston_dynamics_spot")
     default = registered.entry(registered.default_model).file
-    write_model(root / "unitree_g1", "scene", "g1_with_hands", Path(default).stem)
-    model = robots.resolve("unitree_g1")
+    write_model(root / "boston_dynamics_spot", "scene", "spot_arm", Path(default).stem)
+    model = robots.resolve("boston_dynamics_spot")
     assert model.origin == "menagerie_root" and model.license == registered.license
-    assert model.path == root / "unitree_g1" / default
-    assert robots.menagerie("unitree_g1", entry="g1_with_hands").path.stem == "g1_with_hands"
+    assert model.path == root / "boston_dynamics_spot" / default
+    assert robots.menagerie("boston_dynamics_spot", entry="spot_arm").path.stem == "spot_arm"
 
 
 def test_library_wins_over_menagerie_root_but_not_in_menagerie(root: Path) -> None:
@@ -152,11 +152,11 @@ def test_menagerie_root_must_be_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_package_uses_its_cache_even_when_menagerie_root_lacks_the_model(root: Path, tmp_path: Path) -> None:
-    registered = mujoco_menagerie.get("unitree_g1")
+    registered = mujoco_menagerie.get("boston_dynamics_spot")
     cached = mujoco_menagerie.Cache(tmp_path / "cache").model_path(registered)
     write_model(cached, Path(registered.entry(registered.default_model).file).stem)
     (cached / ".complete").touch()
-    model = robots.resolve("unitree_g1")
+    model = robots.resolve("boston_dynamics_spot")
     assert model.origin == "menagerie" and model.path.parent == cached
     assert model.source.endswith(mujoco_menagerie.commit()[:12])
     assert model.spec().compile().nbody == 2

@@ -11,8 +11,15 @@ WIDTHS = {
     "Cartpole-Direct": (4, 1),
     "Cartpole-NoVelocity": (2, 1),
     "Reach-Franka": (17, 7),
+    "Reach-Franka-DR": (24, 7),
     "Reach-Franka-Direct": (17, 7),
+    "Velocity-Flat-AnymalC": (48, 12),
+    "Velocity-Flat-G1": (12 + 3 * 29, 29),
     "Velocity-Flat-Go2": (48, 12),
+    "Velocity-Flat-Go2-DR": (48, 12),
+    "Velocity-Flat-H1": (12 + 3 * 19, 19),
+    "Velocity-Rough-AnymalC": (48 + 17 * 11, 12),
+    "Velocity-Rough-Go2": (48 + 17 * 11, 12),
 }
 EPISODES = {
     "Ant": 750,
@@ -20,8 +27,15 @@ EPISODES = {
     "Cartpole-Direct": 500,
     "Cartpole-NoVelocity": 500,
     "Reach-Franka": 500,
+    "Reach-Franka-DR": 500,
     "Reach-Franka-Direct": 500,
+    "Velocity-Flat-AnymalC": 1000,
+    "Velocity-Flat-G1": 1000,
     "Velocity-Flat-Go2": 1000,
+    "Velocity-Flat-Go2-DR": 1000,
+    "Velocity-Flat-H1": 1000,
+    "Velocity-Rough-AnymalC": 1000,
+    "Velocity-Rough-Go2": 1000,
 }
 
 
@@ -64,8 +78,31 @@ def test_play_variants_are_small_and_without_noise(task: str) -> None:
     assert load_agent_cfg(task).experiment_name == load_agent_cfg(f"{task}-Play").experiment_name
 
 
-def test_only_the_quadruped_has_noise() -> None:
-    assert [task for task in WIDTHS if any(noise_groups(load_env_cfg(task)))] == ["Velocity-Flat-Go2"]
+def test_which_tasks_have_noise() -> None:
+    noisy = [task for task in WIDTHS if any(noise_groups(load_env_cfg(task)))]
+    assert noisy == [task for task in WIDTHS if task == "Reach-Franka-DR" or task.startswith("Velocity")]
+
+
+def test_the_arms_of_reach_franka_dr_differ_and_keep_to_their_ranges() -> None:
+    env = make("Reach-Franka-DR", num_envs=64, seed=0)
+    env.reset()
+    model, data = env.engine.model, env.scene["robot"].data
+    link, hand, other = (model.body(f"robot/{name}").id for name in ("link3", "hand", "link0"))
+    mass = env.engine.model_field("body_mass")
+    ratio = mass[:, link] / model.body_mass[link]
+    assert 0.7 <= ratio.min() < 0.75 and 1.25 < ratio.max() <= 1.3
+    assert mass[:, hand].max() > 1.3 * model.body_mass[hand] + 0.3  # a payload on top
+    assert mass[:, other].std() == 0.0
+    damping = data.joint_damping[:, 0] / 40.0
+    assert 0.7 <= damping.min() < 0.8 and 1.25 < damping.max() <= 1.4
+    friction = env.engine.model_field("dof_frictionloss")[:, model.joint("robot/joint1").dofadr[0]]
+    assert friction.min() < 0.1 and 0.9 < friction.max() <= 1.001
+    assert data.encoder_bias[:, :7].abs().max() <= 0.02 and (data.encoder_bias[:, 7:] == 0.0).all()
+    assert sorted(env.action_delay.time_lags.unique().tolist()) == [0, 1, 2, 3]
+    before = (mass.clone(), data.joint_damping.clone())
+    env.reset()
+    assert torch.equal(env.engine.model_field("body_mass"), before[0])  # an arm stays the arm that it is
+    assert not torch.isclose(data.joint_damping[:, 0], before[1][:, 0]).any()
 
 
 def test_cartpole_rewards_and_ends() -> None:

@@ -93,3 +93,26 @@ def test_bad_sizes_and_lags() -> None:
         DelayBuffer(2, 1, "cpu").set_time_lag(3)
     with pytest.raises(RuntimeError, match="nothing was appended"):
         _ = CircularBuffer(1, 1, "cpu").buffer
+
+
+def test_without_fill_zeros_come_first_after_a_start_and_a_reset() -> None:
+    delay = DelayBuffer(2, 2, "cpu", fill=False)
+    delay.set_time_lag(torch.tensor([1, 2]))
+    seen = []
+    for k in range(1, 5):
+        assert torch.equal(delay.peek(torch.full((2, 1), float(k))), delay.compute(torch.full((2, 1), float(k))))
+        seen.append(delay.peek(torch.full((2, 1), float(k + 1))).flatten().tolist())
+    assert seen == [[1.0, 0.0], [2.0, 1.0], [3.0, 2.0], [4.0, 3.0]]  # one call further
+    delay.reset(torch.tensor([True, False]))
+    assert delay.compute(torch.full((2, 1), 9.0)).flatten().tolist() == [0.0, 3.0]
+    assert delay.compute(torch.full((2, 1), 10.0)).flatten().tolist() == [9.0, 4.0]
+
+
+def test_a_peek_is_a_compute_that_leaves_no_trace() -> None:
+    delay = DelayBuffer(3, 2, "cpu")
+    delay.set_time_lag(torch.tensor([0, 3]))
+    for k in range(6):
+        value = torch.full((2, 1), float(k))
+        peeked = delay.peek(value)
+        assert torch.equal(delay.peek(value), peeked)
+        assert torch.equal(delay.compute(value), peeked)

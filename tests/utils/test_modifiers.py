@@ -13,6 +13,7 @@ def test_functions() -> None:
     assert modifiers.clip(data, (-1.0, 1.0)).tolist() == [[-1.0, 0.5, 1.0]]
     assert modifiers.clip(data, (None, 1.0)).tolist() == [[-2.0, 0.5, 1.0]]
     assert modifiers.bias(data, -1.0).tolist() == [[-3.0, -0.5, 3.0]]
+    assert modifiers.quantize(torch.tensor([[-0.3, 0.24, 0.26]]), 0.5).tolist() == [[-0.5, 0.0, 0.5]]
 
 
 def run(modifier: modifiers.ModifierBase, values: list[float]) -> list[float]:

@@ -10,9 +10,12 @@ from palestra.utils.noise import (
     AdditiveUniformNoiseCfg,
     ConstantNoiseCfg,
     GaussianNoiseCfg,
+    NoiseModel,
     NoiseModelCfg,
     NoiseModelWithAdditiveBias,
     NoiseModelWithAdditiveBiasCfg,
+    SensorNoiseModel,
+    SensorNoiseModelCfg,
     UniformNoiseCfg,
 )
 
@@ -84,3 +87,75 @@ def test_bias_is_constant_within_an_episode_and_new_after_a_reset(per_component:
     torch.testing.assert_close(second[0], first[0])
     assert not torch.equal(second[1], first[1])
     assert model.bias.data_ptr() == address
+
+
+def reading(model: NoiseModel, value: float, rng: RandomStream, push: bool = True) -> list[float]:
+    assert isinstance(model, SensorNoiseModel)
+    return model(torch.full((model.bias.shape[0], 1), value), rng, push).flatten().tolist()
+
+
+def sensor(num_envs: int = 2, **settings: object) -> tuple[NoiseModel, RandomStream]:
+    cfg, rng = SensorNoiseModelCfg(**settings), stream(num_envs)  # type: ignore[arg-type]
+    model = cfg.class_type(cfg, num_envs, "cpu", 1)
+    model.reset(torch.ones(num_envs, dtype=torch.bool), rng)
+    return model, rng
+
+
+def test_a_sensor_without_errors_says_the_truth() -> None:
+    model, rng = sensor()
+    assert reading(model, 1.25, rng) == [1.25, 1.25]
+
+
+def test_latency_is_that_of_the_episode() -> None:
+    model, rng = sensor(60, delay_range=(1, 3))
+    assert isinstance(model, SensorNoiseModel) and model.delay is not None
+    lag = model.delay.time_lags.clone()
+    assert sorted(lag.unique().tolist()) == [1, 2, 3]
+    for k in range(8):
+        expected = (k - lag).clamp_min(0).float().tolist()  # the first reading is there at once
+        assert reading(model, float(k), rng, push=False) == expected  # a look changes nothing
+        assert reading(model, float(k), rng) == expected
+    first = torch.arange(60) == 0
+    model.reset(first, rng)
+    assert torch.equal(model.delay.time_lags[1:], lag[1:])
+    after = reading(model, 8.0, rng)
+    assert after[0] == 8.0
+    assert after[1:] == (8 - lag[1:]).float().tolist()
+
+
+def test_quantization_rounds_what_noise_and_bias_leave() -> None:
+    model, rng = sensor(
+        2,
+        noise_cfg=ConstantNoiseCfg(bias=0.04),
+        bias_noise_cfg=ConstantNoiseCfg(bias=0.03),
+        resolution=0.1,
+    )
+    assert reading(model, 0.2, rng) == pytest.approx([0.3, 0.3])  # 0.27; without one of them 0.2
+
+
+def test_dropout_keeps_the_last_reading() -> None:
+    model, rng = sensor(4000, dropout=0.3)
+    assert reading(model, 1.0, rng) == [1.0] * 4000  # the first is never lost: there is nothing to keep
+    second = torch.tensor(reading(model, 2.0, rng))
+    assert set(second.tolist()) == {1.0, 2.0}
+    assert (second == 1.0).float().mean() == pytest.approx(0.3, abs=0.03)
+    third = torch.tensor(reading(model, 3.0, rng))
+    assert (third == 1.0).float().mean() == pytest.approx(0.09, abs=0.02)  # lost twice
+    assert not (third[second == 2.0] == 1.0).any()
+    model.reset(torch.arange(4000) < 2000, rng)
+    fourth = torch.tensor(reading(model, 4.0, rng))
+    assert (fourth[:2000] == 4.0).all() and (fourth[2000:] < 4.0).any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"delay_range": (3, 1)}, "0 <= low <= high"),
+        ({"delay_range": (0.5, 1)}, "whole numbers"),
+        ({"dropout": 1.0}, "probability below 1"),
+        ({"resolution": -1.0}, "0 or more"),
+    ],
+)
+def test_bad_sensors(settings: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        sensor(**settings)

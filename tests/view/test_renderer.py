@@ -35,7 +35,7 @@ def picture(env, **size) -> np.ndarray:
 
 
 @needs_opengl
-@pytest.mark.parametrize("task", ["Cartpole", "Reach-Franka", "Velocity-Flat-Go2"])
+@pytest.mark.parametrize("task", ["Cartpole", "Reach-Franka", "Velocity-Flat-Go2", "Velocity-Rough-Go2"])
 def test_a_picture_is_not_uniform(task):
     env = environment(task)
     image = picture(env, width=160, height=90)

@@ -59,8 +59,9 @@ class Articulation(RootWriter):
             if bodies.start <= model.jnt_bodyid[j] < bodies.stop and int(model.jnt_type[j]) in _SCALAR_JOINTS
         ]
         self.joint_names = [model.joint(j).name[len(self.prefix) :] for j in joint_ids]
-        self._q_columns = _columns([int(model.jnt_qposadr[j]) for j in joint_ids], engine.device)
-        self._v_columns = _columns([int(model.jnt_dofadr[j]) for j in joint_ids], engine.device)
+        self.joint_model_columns = columns_of(joint_ids, engine.device)
+        self._q_columns = columns_of([int(model.jnt_qposadr[j]) for j in joint_ids], engine.device)
+        self._v_columns = columns_of([int(model.jnt_dofadr[j]) for j in joint_ids], engine.device)
         root = find_free_joint(model, bodies)
         self._bind_root(model, root)
         self.data = ArticulationData(engine, bodies, root, self._q_columns, self._v_columns)
@@ -79,6 +80,11 @@ class Articulation(RootWriter):
     def num_bodies(self) -> int:
         """Number of bodies."""
         return len(self.body_names)
+
+    @property
+    def dof_columns(self) -> Columns:
+        """Where the joints are among the degrees of freedom of the model."""
+        return self._v_columns
 
     @property
     def needs_substeps(self) -> bool:
@@ -141,6 +147,27 @@ class Articulation(RootWriter):
         values, mask = self._masked(damping, env_ids if env_mask is None else env_mask)
         self._write_gain("damping", values, joint_ids, mask)
 
+    def write_joint_strength_to_sim(
+        self,
+        strength: Tensor,
+        joint_ids: Ids | None = None,
+        env_mask: Selection = None,
+        env_ids: Selection = None,
+    ) -> None:
+        """Set the share of its torque, limit included, that each motor delivers, ``(num_envs, k)``; 1 as configured."""
+        values, mask = self._masked(strength, env_ids if env_mask is None else env_mask)
+        if self.data.joint_strength is None:
+            self.data.joint_strength = torch.ones_like(self.data.joint_stiffness)
+        table, index = self.data.joint_strength, _index(joint_ids)
+        table[:, index] = values if mask is None else torch.where(mask.unsqueeze(-1), values, table[:, index])
+        share = self._in_actuator_order(table)
+        gain, force = self._of_actuators("gainprm"), self._of_actuators("forcerange")
+        gain[:, :, 0].copy_(share)
+        torch.mul(self._compiled_forcerange, share.unsqueeze(-1), out=force)
+        for name, values in (("actuator_gainprm", gain), ("actuator_forcerange", force)):
+            self._engine.write_model(name, values, mask, self.data._actuators)
+        self._write_bias(mask)
+
     def reset(self, env_mask: Tensor, uniform_int: UniformInt | None = None) -> None:
         mask = env_mask.unsqueeze(-1)
         torch.where(mask, self.data.default_joint_pos, self.data.joint_pos_target, out=self.data.joint_pos_target)
@@ -164,10 +191,13 @@ class Articulation(RootWriter):
     def write_data_to_sim(self) -> None:
         """Turn joint targets into actuator inputs."""
         data = self.data
+        pos_target = data.joint_pos_target
+        if data.encoder_bias is not None:  # the servo reads the encoder: it moves the joint to target − bias
+            pos_target = pos_target - data.encoder_bias
         for actuator, ids, ctrl in self._actuator_rows:
             ctrl.copy_(
                 actuator.compute(
-                    data.joint_pos_target[:, ids],
+                    pos_target[:, ids],
                     data.joint_vel_target[:, ids],
                     data.joint_effort_target[:, ids],
                     data.joint_pos[:, ids],
@@ -229,14 +259,17 @@ class Articulation(RootWriter):
 
     def _bind_actuators(self, model: mujoco.MjModel, joint_ids: list[int]) -> None:
         self.actuators, self._actuator_rows = {}, []
+        self._parameters: dict[str, Tensor] = {}
+        self._columns_of: dict[str, Columns] = {}
         order: list[int] = []
         names = [model.actuator(a).name for a in range(model.nu)]
         for group, cfg in self.cfg.actuators.items():
             ids, matched = resolve_matching_names(cfg.joint_names_expr, self.joint_names)
             actuator = make_actuator(cfg, group, matched, ids, self.num_envs, self.device)
             first = names.index(self.prefix + matched[0])
-            columns = _columns(ids, self.device)
+            columns = columns_of(ids, self.device)
             self.actuators[group] = actuator
+            self._columns_of[group] = columns
             self._actuator_rows.append((actuator, columns, self._engine.ctrl[:, first : first + len(ids)]))
             order += ids
             for name, value in (
@@ -252,22 +285,42 @@ class Articulation(RootWriter):
             self.data._actuators = slice(start, start + len(order))
         identity = order == list(range(self.num_joints))
         self.data._actuated = slice(None) if identity else torch.tensor(order, dtype=torch.int64, device=self.device)
-        self._actuator_of_joint = {j: self.data._actuators.start + k for k, j in enumerate(order)}
+        limits = torch.as_tensor(model.actuator_forcerange[self.data._actuators], dtype=torch.float32)
+        self._compiled_forcerange = limits.to(self.device)
+        in_engine = [-float(actuator.in_engine) for actuator in self.actuators.values() for _ in actuator.joint_ids]
+        self._minus_in_engine = torch.tensor(in_engine, device=self.device)
 
     def _write_gain(self, what: str, values: Tensor, joint_ids: Ids | None, env_mask: Tensor | None) -> None:
         table = getattr(self.data, f"joint_{what}")
         index = _index(joint_ids)
         table[:, index] = values if env_mask is None else torch.where(env_mask.unsqueeze(-1), values, table[:, index])
-        sign_column = {"stiffness": 1, "damping": 2}[what]
         for actuator in self.actuators.values():
-            getattr(actuator, what).copy_(table[:, actuator.joint_ids])
-            if not actuator.in_engine:
-                continue
-            first = self._actuator_of_joint[actuator.joint_ids[0]]
-            columns = slice(first, first + actuator.num_joints)
-            bias = self._engine.model_field("actuator_biasprm")[:, columns].clone()
-            bias[:, :, sign_column] = -getattr(actuator, what)
-            self._engine.write_model("actuator_biasprm", bias, env_mask, columns)
+            getattr(actuator, what).copy_(table[:, self._columns_of[actuator.name]])
+        self._write_bias(env_mask)
+
+    def _write_bias(self, env_mask: Tensor | None) -> None:
+        """Send the gains to the engine: force = strength (input − k_p q − k_d q̇)."""
+        if not any(actuator.in_engine for actuator in self.actuators.values()):
+            return
+        bias = self._of_actuators("biasprm")
+        for column, table in ((1, self.data.joint_stiffness), (2, self.data.joint_damping)):
+            torch.mul(self._in_actuator_order(table), self._minus_in_engine, out=bias[:, :, column])
+            if self.data.joint_strength is not None:
+                bias[:, :, column] *= self._in_actuator_order(self.data.joint_strength)
+        self._engine.write_model("actuator_biasprm", bias, env_mask, self.data._actuators)
+
+    def _of_actuators(self, name: str) -> Tensor:
+        """Buffer of parameters of all actuators of the asset, ``(num_envs, num_actuators, …)``."""
+        if name not in self._parameters:
+            compiled = getattr(self._engine.model, f"actuator_{name}")[self.data._actuators]
+            compiled = torch.as_tensor(compiled, dtype=torch.float32, device=self.device)
+            self._parameters[name] = compiled.unsqueeze(0).repeat(self.num_envs, 1, 1)
+        return self._parameters[name]
+
+    def _in_actuator_order(self, table: Tensor) -> Tensor:
+        """Return the columns ``(num_envs, num_actuators)`` of a table of all joints."""
+        actuated = self.data._actuated
+        return table.index_select(1, actuated) if isinstance(actuated, Tensor) else table[:, actuated]
 
     def _sub_columns(self, columns: Columns, joint_ids: Ids | None) -> Columns:
         if joint_ids is None or (isinstance(joint_ids, slice) and joint_ids == slice(None)):
@@ -287,8 +340,8 @@ class Articulation(RootWriter):
         self._column_cache: dict[tuple[int, int], tuple[Ids, Tensor]] = {}
 
 
-def _columns(ids: list[int], device: torch.device) -> Columns:
-    """A slice where the ids are contiguous (cheaper to index), else a tensor."""
+def columns_of(ids: list[int], device: torch.device) -> Columns:
+    """Return a slice where the ids are contiguous (cheaper to index), else a tensor."""
     if ids and ids == list(range(ids[0], ids[-1] + 1)):
         return slice(ids[0], ids[-1] + 1)
     return torch.tensor(ids, dtype=torch.int64, device=device)

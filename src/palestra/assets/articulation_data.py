@@ -31,6 +31,10 @@ class ArticulationData(BodyData):
     """Position gains of the actuators (N·m/rad)."""
     joint_damping: Tensor
     """Velocity gains of the actuators (N·m·s/rad)."""
+    joint_strength: Tensor | None = None
+    """Share of its torque that each motor delivers; ``None`` before a term randomizes it."""
+    encoder_bias: Tensor | None = None
+    """What each encoder reads too much (rad or m); ``None`` before a term randomizes it."""
     joint_pos_target: Tensor
     """Commanded positions."""
     joint_vel_target: Tensor
@@ -75,6 +79,11 @@ class ArticulationData(BodyData):
     def joint_pos(self) -> Tensor:
         """Joint positions."""
         return self._engine.field("qpos")[:, self._q_columns]
+
+    @property
+    def joint_pos_biased(self) -> Tensor:
+        """What the encoders read: joint positions plus ``encoder_bias``."""
+        return self.joint_pos if self.encoder_bias is None else self.joint_pos + self.encoder_bias
 
     @property
     def joint_vel(self) -> Tensor:

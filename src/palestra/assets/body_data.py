@@ -44,6 +44,11 @@ class BodyData:
         self._step_dt = 0.0
 
     @property
+    def body_columns(self) -> slice:
+        """Where the asset's bodies are among those of the model."""
+        return self._bodies
+
+    @property
     def root_pos_w(self) -> Tensor:
         """Position of the root, ``(num_envs, 3)``."""
         if self._q is None:

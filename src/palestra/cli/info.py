@@ -82,9 +82,10 @@ def print_tables(description: dict[str, Any]) -> None:
     ]
     _table(console, "commands", ("name", "width", "resampled after (s)", "ranges"), commands)
     rewards = [
-        (r["name"], _number(r["weight"]), _short(r["func"]), _pairs(r["params"])) for r in description["rewards"]
+        (r["name"], r["group"], _number(r["weight"]), _short(r["func"]), _pairs(r["params"]))
+        for r in description["rewards"]
     ]
-    _table(console, "rewards", ("name", "weight", "function", "parameters"), rewards)
+    _table(console, "rewards", ("name", "group", "weight", "function", "parameters"), rewards)
     ends = [(t["name"], _kind(t), _short(t["func"]), _pairs(t["params"])) for t in description["terminations"]]
     _table(console, "terminations", ("name", "counts as", "function", "parameters"), ends)
     events = [

@@ -86,6 +86,8 @@ def video_seed(configs: Configs) -> int:
 def build(configs: Configs, checkpoint: Path) -> tuple[Any, Callable[[Any], Tensor]]:
     """Return an environment and the policy of a checkpoint that fits it.
 
+    A curriculum stands where it did in training: whoever learned to walk is not asked to stand still.
+
     Raises:
         ConfigError: the checkpoint is damaged or of another task.
     """
@@ -97,6 +99,7 @@ def build(configs: Configs, checkpoint: Path) -> tuple[Any, Callable[[Any], Tens
     env = make(configs.task, cfg=configs.env)
     try:
         check_compatible(content, checkpoint, configs.task, env.observation_dims, env.num_actions)
+        env.load_curriculum(content.get("env_state", {}))
         return env, policy_of(content, env.device)
     except BaseException:
         env.close()

@@ -14,12 +14,15 @@ from torch import Tensor
 
 from palestra.envs.env_cfg import BaseEnvCfg
 from palestra.envs.episode_log import EpisodeLog
+from palestra.envs.model_edits import ModelEdits
 from palestra.envs.rng import RandomStream
 from palestra.errors import ConfigError, PalestraError
 from palestra.managers import EventManager
+from palestra.managers.event_manager import event_spec_edits
 from palestra.managers.manager_base import warn_eager
 from palestra.physics import Engine
 from palestra.scene import InteractiveScene
+from palestra.utils.buffers import DelayBuffer
 
 Observations = dict[str, Any]
 """Group name to tensor ``(num_envs, width)``, or to a dictionary of tensors for a group that is not concatenated."""
@@ -35,6 +38,8 @@ class BaseEnv:
         log: sums and counts of finished episodes.
         common_step_counter: environment steps so far, int64 on the device.
         all_envs: a mask that is true everywhere.
+        model_edits: through which randomization terms change the environments' model parameters.
+        action_delay: holds actions back, if an event randomizes their delay.
         capture: ``"auto"`` records the step as a CUDA graph on a GPU; ``"off"`` if the configuration says so or a
             term needs the host.
     """
@@ -55,6 +60,7 @@ class BaseEnv:
         self.check_terms = cfg.check_terms
         self.scene = InteractiveScene(cfg.scene, cfg.sim)
         self._setup_scene()
+        self.scene.spec_edits += event_spec_edits(getattr(cfg, "events", None))
         self.engine: Engine = self.scene.build()
         self.num_envs, self.device = self.scene.num_envs, self.engine.device
         self.rng = RandomStream(self.seed_value, self.num_envs, self.device, cfg.first_env)
@@ -62,6 +68,8 @@ class BaseEnv:
         self.all_envs = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         self.common_step_counter: Tensor = torch.zeros((), dtype=torch.int64, device=self.device)
         self.extras: dict[str, Any] = {}
+        self.model_edits = ModelEdits(self.engine)
+        self.action_delay: DelayBuffer | None = None
         self._renderer: Any = None
 
     def _seed_torch(self) -> None:
@@ -161,6 +169,8 @@ class RLEnv(BaseEnv, gymnasium.Env):  # pyright: ignore[reportIncompatibleMethod
     observations. Everything has fixed shapes; subclasses fill in the parts.
 
     Attributes:
+        episode_length_limit: steps after which an episode ends, int64 0-dim on the device; a curriculum may lower it
+            below ``max_episode_length``.
         episode_length_buf: steps in the present episode, int64 ``(num_envs,)``.
         reward_buf: reward of the last step.
         reset_terminated, reset_time_outs: why environments ended in the last step.
@@ -178,6 +188,7 @@ class RLEnv(BaseEnv, gymnasium.Env):  # pyright: ignore[reportIncompatibleMethod
             raise ConfigError(f"episode_length_s is {self.max_episode_length_s}; it must be positive")
         self.max_episode_length = math.ceil(self.max_episode_length_s / self.step_dt - 1e-9)
         self.is_finite_horizon = bool(cfg.is_finite_horizon)  # type: ignore[attr-defined]
+        self.episode_length_limit = torch.full((), self.max_episode_length, dtype=torch.int64, device=device)
         self.episode_length_buf = torch.zeros(n, dtype=torch.int64, device=device)
         self.episode_return_buf = torch.zeros(n, device=device)
         self.reward_buf = torch.zeros(n, device=device)
@@ -217,6 +228,11 @@ class RLEnv(BaseEnv, gymnasium.Env):  # pyright: ignore[reportIncompatibleMethod
     def has_success(self) -> bool:
         """Whether the task defines success."""
         return False
+
+    @property
+    def reward_groups(self) -> dict[str, str]:
+        """Group of each reward term that has one."""
+        return {}
 
     # -- what users call -----------------------------------------------------------------------------------
 
@@ -372,6 +388,9 @@ class RLEnv(BaseEnv, gymnasium.Env):  # pyright: ignore[reportIncompatibleMethod
         self.rng.seed(self.seed_value)
         self.rng.step.copy_(torch.as_tensor(state["rng_step"]))
         self.common_step_counter.fill_(int(state["steps"]))
+
+    def load_curriculum(self, state: dict[str, Any]) -> None:
+        """Take over from :meth:`state_dict` only how far the curriculum has come; without one nothing happens."""
 
     @property
     def _action_every_substep(self) -> bool:

@@ -263,7 +263,12 @@ def _rewards(env: Any) -> list[Description]:
         return []
     manager = env.reward_manager
     return [
-        {"name": name, "weight": manager.get_weight(name), **_function(manager.get_term_cfg(name))}
+        {
+            "name": name,
+            "group": manager.groups.get(name, ""),
+            "weight": manager.get_weight(name),
+            **_function(manager.get_term_cfg(name)),
+        }
         for name in manager.active_terms
     ]
 

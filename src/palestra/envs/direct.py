@@ -109,7 +109,7 @@ class DirectRLEnv(RLEnv):
     def _process_action(self, action: Tensor) -> None:
         if action.shape != self.actions.shape:
             raise ConfigError(f"the action has shape {tuple(action.shape)}; it must be {tuple(self.actions.shape)}")
-        self.actions.copy_(action)
+        self.actions.copy_(action if self.action_delay is None else self.action_delay.compute(action))
         self._pre_physics_step(self.actions)
 
     def _compute_dones(self, finite: Tensor) -> None:

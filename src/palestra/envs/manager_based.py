@@ -122,6 +122,10 @@ class ManagerBasedRLEnv(RLEnv):
     def has_success(self) -> bool:
         return self.termination_manager.has_success
 
+    @property
+    def reward_groups(self) -> dict[str, str]:
+        return self.reward_manager.groups
+
     @cached_property
     def observation_dims(self) -> dict[str, int]:
         manager = self.observation_manager
@@ -144,6 +148,9 @@ class ManagerBasedRLEnv(RLEnv):
             for key, tensor in self._command_states().get(name, {}).items():
                 if key in saved and saved[key].shape == tensor.shape:
                     tensor.copy_(saved[key])
+        self.load_curriculum(state)
+
+    def load_curriculum(self, state: dict[str, Any]) -> None:
         for name, saved in state.get("curriculum", {}).items():
             term = self.curriculum_manager.class_terms().get(name)
             if term is not None:

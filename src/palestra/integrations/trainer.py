@@ -22,6 +22,7 @@ from palestra.rl.distributed import ALONE, World
 from palestra.rl.interrupt import InterruptGuard
 from palestra.rl.logger import WANDB_PROJECT, RunLogger, check_logger
 from palestra.rl.observer import TrainingObserver
+from palestra.rl.reward_shares import RewardBalance, reward_shares
 from palestra.rl.runner import HEALTH_INTERVAL
 
 
@@ -145,6 +146,7 @@ class LibraryTrainer(ABC):
         self._saved_at = -1
         self._logger: RunLogger | None = None
         self._interrupt = InterruptGuard()
+        self._balance = RewardBalance(0)
         torch.manual_seed(cfg.seed)
 
     # --- what a library fills in --------------------------------------------------------------------------------------
@@ -185,6 +187,7 @@ class LibraryTrainer(ABC):
         self._last_iteration = self.cfg.max_iterations if num_iterations is None else first + num_iterations
         self._logger = RunLogger(self.run_dir, self.cfg.logger, first, self.cfg.wandb_project)
         self.stop_signal = None
+        self._balance = RewardBalance(self._last_iteration - first)
         with InterruptGuard() as self._interrupt:
             self.console.start(first, self._last_iteration)
             self._iteration_began = self._health_at = time.perf_counter()
@@ -200,6 +203,9 @@ class LibraryTrainer(ABC):
         self._report_health()
         if self.current_learning_iteration > first:
             self._save_in_run()
+        unbalanced = self._balance.warning()
+        if unbalanced is not None:
+            self.console.message(f"warning: {unbalanced}")
         if self.stop_signal is not None:
             where = f"; saved {self.checkpoint_path('last')}" if self.run_dir is not None else ""
             done = self.current_learning_iteration
@@ -224,6 +230,7 @@ class LibraryTrainer(ABC):
                 "are not finite; the last checkpoint is untouched; look for a term that divides by zero, "
                 "or lower the learning rate"
             )
+        log = self.env.fetch_log()
         self.env_steps += self.steps_per_iteration
         self.training_time += seconds
         self.last_metrics = {
@@ -232,12 +239,14 @@ class LibraryTrainer(ABC):
             "Train/time": self.training_time,
             "Perf/total_fps": self.steps_per_iteration / seconds,
             **metrics,
-            **self.env.fetch_log(),
+            **log,
+            **reward_shares(log, self.env.reward_groups),
         }
         self.current_learning_iteration += 1
         assert self._logger is not None
         self._logger.write(self.last_metrics)
         self.console.update(self.last_metrics)
+        self._balance.add(self.last_metrics)
         if now - self._health_at > HEALTH_INTERVAL:
             self._health_at = now
             self._report_health()

@@ -116,8 +116,10 @@ class ActionManager(ManagerBase):
             raise ConfigError(f"the action has shape {tuple(action.shape)}; it must be {tuple(self._action.shape)}")
         self._prev_action.copy_(self._action)
         self._action.copy_(action)
+        delay = self._env.action_delay
+        arrived = self._action if delay is None else delay.compute(self._action)
         for name, term in self._terms.items():
-            term.process_actions(self._action[:, self._slices[name]])
+            term.process_actions(arrived[:, self._slices[name]])
 
     def apply_action(self) -> None:
         """Set the targets of all terms."""

@@ -6,7 +6,8 @@ import copy
 import dataclasses
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,6 +41,9 @@ class ManagerTermBase:
     def reset(self, env_mask: Tensor) -> None:
         """Forget the past of the masked environments."""
 
+    def rebind(self, cfg: Any) -> None:
+        """Take from a changed configuration what :meth:`__call__` is not given anyway."""
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the term."""
         raise NotImplementedError
@@ -62,7 +66,8 @@ class BoundTerm:
             if not issubclass(func, ManagerTermBase):
                 raise ConfigError(f"{where}: class {func.__name__} must derive from ManagerTermBase")
             cfg.params = self._resolve(cfg.params, where)
-            func = func(cfg, env)
+            with _named(where):
+                func = func(cfg, env)
         elif not callable(func):
             raise ConfigError(f"{where}: func is {func!r}; it must be a function or a class of terms")
         self.func: Callable[..., Any] = func
@@ -92,6 +97,9 @@ class BoundTerm:
     def rebind(self, cfg: ManagerTermBaseCfg) -> None:
         """Take the parameters of a changed configuration."""
         self._check_names(cfg.params, self.label)
+        if isinstance(self.func, ManagerTermBase):
+            with _named(self.label):
+                self.func.rebind(cfg)
         self.cfg = cfg
         self.params = {**self.params, **self._resolve(cfg.params, self.label)}
 
@@ -123,6 +131,16 @@ class BoundTerm:
                     raise ConfigError(f"{where}, {key}: {error}") from None
             resolved[key] = value
         return resolved
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Let complaints about a configuration begin with the term's name."""
+    try:
+        yield
+    except ConfigError as error:
+        text = str(error)
+        raise ConfigError(text if text.startswith(where) else f"{where}: {text}") from None
 
 
 class ManagerBase:
@@ -171,6 +189,23 @@ def _own_fields(source: object) -> set[str]:
         if cls.__module__.startswith("palestra.managers.")
         for name in getattr(cls, "__dataclass_fields__", {})
     }
+
+
+def with_defaults(term: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a class of masked terms, with the defaults of its ``__call__``.
+
+    Raises:
+        ConfigError: one is missing.
+    """
+    parameters = list(inspect.signature(term.__call__).parameters.items())[3:]  # after self, env, env_mask
+    known = dict(given)
+    for name, parameter in parameters:
+        if name not in known:
+            if parameter.default is parameter.empty:
+                allowed = ", ".join(name for name, _ in parameters)
+                raise ConfigError(f"parameter {name!r} is missing; it takes {allowed}")
+            known[name] = parameter.default
+    return known
 
 
 def warn_eager(where: str) -> None:

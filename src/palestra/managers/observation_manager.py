@@ -87,7 +87,9 @@ class _Term:
         for modifier in self.modifiers:
             value = modifier(value, push) if not hasattr(modifier, "func") else modifier.func(value, **modifier.params)
         if self.noise_model is not None:
-            value = self.noise_model(value, env.rng)
+            # Models of a user's own may take two arguments.
+            more = (push,) if getattr(self.noise_model, "has_memory", False) else ()
+            value = self.noise_model(value, env.rng, *more)
         elif self.corrupt and with_noise:
             value = self.cfg.noise.func(value, self.cfg.noise, env.rng)
         if self.cfg.clip is not None:

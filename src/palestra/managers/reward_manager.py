@@ -26,6 +26,8 @@ class RewardManager(ManagerBase):
             name: BoundTerm("reward", name, term_cfg, env, masked=False)
             for name, term_cfg in self._term_cfgs(RewardTermCfg)
         }
+        for term in self._terms.values():
+            self._check_group(term)
         count = len(self._terms)
         self._names = list(self._terms)
         weights = [float(term.cfg.weight) for term in self._terms.values()]  # type: ignore[attr-defined]
@@ -43,6 +45,12 @@ class RewardManager(ManagerBase):
     @property
     def active_terms(self) -> list[str]:
         return list(self._names)
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """Group of each term that has one."""
+        groups = {name: term.cfg.group for name, term in self._terms.items()}  # type: ignore[attr-defined]
+        return {name: group for name, group in groups.items() if group}
 
     def compute(self, dt: float, valid: Tensor) -> Tensor:
         """Return Σ weight × value × ``dt``, ``(num_envs,)``; zero where ``valid`` is false (diverged)."""
@@ -85,7 +93,14 @@ class RewardManager(ManagerBase):
         if name not in self._terms:
             raise self._unknown(name)
         self._terms[name].rebind(cfg)
+        self._check_group(self._terms[name])
         self.set_weight(name, cfg.weight)
+
+    def get_episode_sum(self, name: str) -> Tensor:
+        """Return a view of a term's weighted sum over each present episode, ``(num_envs,)``."""
+        if name not in self._terms:
+            raise self._unknown(name)
+        return self.episode_sums[self._names.index(name)]
 
     def get_weight(self, name: str) -> Tensor:
         """Return a view of a term's weight (0-dim)."""
@@ -100,3 +115,9 @@ class RewardManager(ManagerBase):
             view.copy_(weight)
         else:
             view.fill_(weight)
+
+    @staticmethod
+    def _check_group(term: BoundTerm) -> None:
+        group = term.cfg.group  # type: ignore[attr-defined]
+        if not isinstance(group, str):
+            raise ConfigError(f"{term.label}: group is {group!r}; it must be a name, or '' for none")

@@ -69,6 +69,9 @@ class RewardTermCfg(ManagerTermBaseCfg):
     weight: float = MISSING
     """Factor; a curriculum may change it."""
 
+    group: str = ""
+    """What the term is for, e.g. ``"task"``, ``"style"`` or ``"survival"``; the log sums up each group. Empty: none."""
+
 
 @configclass
 class TerminationTermCfg(ManagerTermBaseCfg):

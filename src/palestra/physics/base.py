@@ -15,6 +15,7 @@ nothing but ``qpos``, ``qvel`` and contact forces, and is a tenth faster then.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -118,7 +119,8 @@ class Engine(ABC):
     def model_field(self, name: str) -> Tensor:
         """Return model field ``name`` with one value per environment, float32, ``(num_envs, *shape)``.
 
-        The first call gives every environment its own values. Change them with :meth:`write_model`.
+        The first call gives every environment its own values. Change them with :meth:`write_model`. Options are
+        named with their path: ``"opt.gravity"``.
         """
 
     @abstractmethod
@@ -133,7 +135,13 @@ class Engine(ABC):
 
     @abstractmethod
     def rays(
-        self, origins: Tensor, directions: Tensor, *, include_static: bool = True, exclude_body: int = -1
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        *,
+        include_static: bool = True,
+        exclude_body: int = -1,
+        geom_groups: Sequence[int] | None = None,
     ) -> Tensor:
         """Distance along each ray to the nearest geom, −1 for none.
 
@@ -142,6 +150,7 @@ class Engine(ABC):
             directions: world directions; distances are in multiples of their length. Same shape.
             include_static: whether geoms of the world body count.
             exclude_body: id of a body whose geoms are transparent, or −1.
+            geom_groups: MuJoCo's geom groups (0 to 5) that count; ``None``: all.
 
         Returns:
             Distances, ``(num_envs, num_rays)``.

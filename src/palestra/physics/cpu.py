@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import mujoco
@@ -147,13 +148,24 @@ class CpuEngine(Engine):
             self._batch.set_const(ids)
 
     def rays(
-        self, origins: Tensor, directions: Tensor, *, include_static: bool = True, exclude_body: int = -1
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        *,
+        include_static: bool = True,
+        exclude_body: int = -1,
+        geom_groups: Sequence[int] | None = None,
     ) -> Tensor:
         if self._refreshed_stage != _STAGE_VEL:  # the first to ask for poses
             self._refreshed_stage = _STAGE_VEL
             self._batch.forward(stage=_STAGE_VEL)
+        groups = None if geom_groups is None else np.array([k in geom_groups for k in range(mujoco.mjNGROUP)], np.uint8)
         distance, _ = self._batch.ray(
-            origins.numpy(), directions.numpy(), flg_static=include_static, bodyexclude=exclude_body
+            origins.numpy(),
+            directions.numpy(),
+            geomgroup=groups,
+            flg_static=include_static,
+            bodyexclude=exclude_body,
         )[:2]
         return torch.from_numpy(distance).to(torch.float32)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import mujoco
@@ -12,11 +13,14 @@ import numpy as np
 import torch
 import warp as wp
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from palestra.errors import ConfigError, did_you_mean
 from palestra.physics.base import WRITABLE, Capacity, Columns, Engine, OverflowReport
-from palestra.physics.capacity import probe_capacity
+from palestra.physics.capacity import most_convex_collisions, probe_capacity
 from palestra.physics.capture import current_warp_stream
+from palestra.physics.field_contacts_warp import FieldContacts
+from palestra.physics.inertial_constants import DERIVED, VARIABLE, InertialConstants, covers
 from palestra.physics.newton import why_not
 from palestra.physics.newton_warp import NewtonSolver
 from palestra.utils.row_fusion import flush
@@ -44,7 +48,6 @@ _OVERFLOW_SETTINGS = {
     "BROADPHASE": "sim.nconmax",
     "NARROWPHASE": "sim.nconmax",
     "CCD": "sim.nconmax",
-    "HFIELD": "sim.nconmax",
     "CONTACT_MATCH": "sim.contact_sensor_maxmatch",
 }
 
@@ -64,14 +67,21 @@ class CudaEngine(Engine):
         wp.init()
         self._wp_device = wp.device_from_torch(self.device)
         self.capacity = self._capacity(model, cfg)
+        convex = most_convex_collisions(model)
         with wp.ScopedDevice(self._wp_device):
             self._m = mjw.put_model(_without_autoreset_flag(model))
             self._m.opt.warn_overflow = 0  # it prints from kernels; overflow() counts instead
             self._m.opt.graph_conditional = cfg.solver_early_exit
+            if FieldContacts.wanted(model, self._m):
+                FieldContacts(model, self._m, num_envs)
             if cfg.contact_sensor_maxmatch is not None:
                 self._m.opt.contact_sensor_maxmatch = cfg.contact_sensor_maxmatch
             self._d = mjw.make_data(
-                model, nworld=num_envs, nconmax=self.capacity.contacts, njmax=self.capacity.constraints
+                model,
+                nworld=num_envs,
+                nconmax=self.capacity.contacts,
+                nccdmax=None if convex is None else min(convex, self.capacity.contacts),
+                njmax=self.capacity.constraints,
             )
         self._stream = torch.cuda.Stream(self.device)
         self._branch = wp.Stream(self._wp_device) if can_branch(model) and not self._m.flg_adhesion else None
@@ -81,6 +91,7 @@ class CudaEngine(Engine):
         self._fields: dict[str, Tensor] = {}
         self._expanded: dict[str, Tensor] = {}
         self._derived_used = False
+        self._constants: InertialConstants | None = None
         self._overflow = wp.to_torch(self._d.overflow)
         self._overflow_seen = torch.zeros_like(self._overflow)
         self._ray_buffers: dict[int, tuple[wp.array, wp.array, wp.array]] = {}
@@ -168,14 +179,16 @@ class CudaEngine(Engine):
     def model_field(self, name: str) -> Tensor:
         tensor = self._expanded.get(name)
         if tensor is None:
-            shared: Any = getattr(self._m, name, None)
+            path, _, leaf = name.rpartition(".")  # "opt.gravity" is a field of the options
+            owner: Any = getattr(self._m, path, None) if path else self._m
+            shared: Any = getattr(owner, leaf, None)
             if not isinstance(shared, wp.array):
                 raise ConfigError(f"the CUDA engine cannot vary {name!r} per environment")
             values = wp.to_torch(shared)
             if values.shape[0] != 1:
                 raise ConfigError(f"the CUDA engine cannot vary {name!r} per environment")
             tensor = values.expand(self.num_envs, *values.shape[1:]).clone().contiguous()
-            setattr(self._m, name, wp.from_torch(tensor, dtype=shared.dtype))
+            setattr(owner, leaf, wp.from_torch(tensor, dtype=shared.dtype))
             self._expanded[name] = tensor
             self._forget_graphs()  # captured launches hold the old address
         return tensor
@@ -187,19 +200,40 @@ class CudaEngine(Engine):
 
     def set_const(self, env_mask: Tensor | None = None) -> None:
         # All worlds are recomputed from their own values; for unchanged worlds the result is the same.
-        derived = [*_DERIVED, *(_BOUNDS if "geom_size" in self._expanded else ())]
-        for name in derived:
-            if wp.to_torch(getattr(self._m, name)).numel():
-                self.model_field(name)
-        with self._scope():
-            mjw.set_const(self._m, self._d)
+        if covers(self.model, self._expanded.keys() - set(DERIVED)):
+            self._set_inertial_constants()
+        else:
+            derived = [*_DERIVED, *(_BOUNDS if "geom_size" in self._expanded else ())]
+            for name in derived:
+                if wp.to_torch(getattr(self._m, name)).numel():
+                    self.model_field(name)
+            with self._scope():
+                mjw.set_const(self._m, self._d)
         self.version += 1
 
+    def _set_inertial_constants(self) -> None:
+        """Recompute what depends on inertia; the engine's own way is several hundred kernels for a quadruped."""
+        if self._constants is None:
+            self._constants = InertialConstants(self.model, self.device)
+        flush()
+        with _disable_current_modes():  # nothing here is an operation on single rows that could be fused
+            values = self._constants.compute(*(self.model_field(name) for name in VARIABLE))
+            for name, value in values.items():
+                if value.numel():
+                    self.model_field(name).copy_(value)
+
     def rays(
-        self, origins: Tensor, directions: Tensor, *, include_static: bool = True, exclude_body: int = -1
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        *,
+        include_static: bool = True,
+        exclude_body: int = -1,
+        geom_groups: Sequence[int] | None = None,
     ) -> Tensor:
         self._use_derived()
         num_rays = origins.shape[1]
+        groups = (-1,) * 6 if geom_groups is None else tuple(int(k in geom_groups) for k in range(6))
         origins, directions = origins.contiguous(), directions.contiguous()
         with self._scope():
             if num_rays not in self._ray_buffers:
@@ -215,7 +249,7 @@ class CudaEngine(Engine):
                 self._d,
                 wp.from_torch(origins, dtype=wp.vec3),
                 wp.from_torch(directions, dtype=wp.vec3),
-                wp.spatial_vector(-1, -1, -1, -1, -1, -1),
+                wp.spatial_vector(*groups),
                 include_static,
                 wp.full(num_rays, exclude_body, dtype=int),
                 distance,

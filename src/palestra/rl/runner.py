@@ -22,6 +22,7 @@ from palestra.rl.logger import RunLogger
 from palestra.rl.observer import TrainingObserver
 from palestra.rl.policy import InferencePolicy
 from palestra.rl.ppo import PPO, STATE_PARTS
+from palestra.rl.reward_shares import RewardBalance, reward_shares
 from palestra.rl.stopwatch import Stopwatch
 
 HEALTH_INTERVAL = 5.0
@@ -104,6 +105,7 @@ class OnPolicyRunner:
         logger = RunLogger(self.run_dir, self.cfg.logger, first, self.cfg.wandb_project)
         health_at = time.monotonic()
         self.stop_signal = None
+        balance = RewardBalance(last - first)
         with InterruptGuard() as interrupt:
             self.console.start(first, last)
             try:
@@ -111,6 +113,7 @@ class OnPolicyRunner:
                     row = self._iterate()
                     logger.write(row)
                     self.console.update(row)
+                    balance.add(row)
                     if time.monotonic() - health_at > HEALTH_INTERVAL:
                         health_at = time.monotonic()
                         self._report_health()
@@ -129,6 +132,9 @@ class OnPolicyRunner:
             self.stop_signal = interrupt.signal
             if self.stop_signal is None and self.current_learning_iteration < last:
                 self.stop_signal = Signals.SIGTERM  # another process was asked to stop
+        unbalanced = balance.warning()
+        if unbalanced is not None and self.world.is_main:
+            self.console.message(f"warning: {unbalanced}")
         if self.stop_signal is not None and self.world.is_main:
             where = f"; saved {self.checkpoint_path('last')}" if self.run_dir is not None else ""
             done = self.current_learning_iteration
@@ -183,6 +189,7 @@ class OnPolicyRunner:
             "Perf/learning_time": learned - started - collection_time,
             **metrics,
             **log,
+            **reward_shares(log, getattr(self.env, "reward_groups", {})),
         }
         self.current_learning_iteration += 1
         return self.last_metrics

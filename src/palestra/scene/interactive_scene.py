@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import mujoco
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor
 
 from palestra.actuators.actuator import UniformInt
 from palestra.assets import Articulation, ArticulationCfg, AssetBaseCfg, RigidObject, RigidObjectCfg
-from palestra.assets.asset import Asset
 from palestra.errors import ConfigError, did_you_mean
 from palestra.physics import Engine, make_engine
 from palestra.scene.interactive_scene_cfg import InteractiveSceneCfg
@@ -21,15 +21,19 @@ from palestra.sensors import (
     FrameTransformerCfg,
     Imu,
     ImuCfg,
+    RayCaster,
+    RayCasterCfg,
     SensorBase,
     SensorBaseCfg,
 )
 from palestra.sim import DomeLightCfg, SimulationCfg
+from palestra.terrains import TerrainImporter, TerrainImporterCfg
 
 _SENSORS: dict[type[SensorBaseCfg], type[SensorBase]] = {
     ContactSensorCfg: ContactSensor,
     ImuCfg: Imu,
     FrameTransformerCfg: FrameTransformer,
+    RayCasterCfg: RayCaster,
 }
 
 
@@ -49,13 +53,16 @@ class InteractiveScene:
         self.rigid_objects: dict[str, RigidObject] = {}
         self.sensors: dict[str, SensorBase] = {}
         self.extras: dict[str, AssetBaseCfg] = {}
+        self.spec_edits: list[Callable[[mujoco.MjSpec], None]] = []
+        """Changes of the assembled spec before it is compiled."""
+        self.terrain: TerrainImporter | None = None
         fixed = {f.name for f in dataclasses.fields(InteractiveSceneCfg)}
         for name, entity in vars(cfg).items():  # also what was added to an instance
             if name not in fixed and not name.startswith("_") and entity is not None:
                 self._add(name, entity)
 
     @property
-    def assets(self) -> dict[str, Asset]:
+    def assets(self) -> dict[str, Articulation | RigidObject]:
         """Articulations and rigid objects by name."""
         return {**self.articulations, **self.rigid_objects}
 
@@ -80,11 +87,20 @@ class InteractiveScene:
             asset.add_to(self.spec)
         for name, sensor in self.sensors.items():
             sensor.name = name
+            sensor.terrain = self.terrain
             sensor.edit_scene(self.spec, self.assets)
+        for edit in self.spec_edits:
+            edit(self.spec)
+        if self.terrain is not None:
+            self.terrain.restrict_collisions(self.spec, self.assets)
         self.model = self._compile()
         self.engine = make_engine(self.model, self.num_envs, self._sim)
         self.device = self.engine.device
-        self.env_origins = torch.zeros(self.num_envs, 3, device=self.device)
+        if self.terrain is None:
+            self.env_origins = torch.zeros(self.num_envs, 3, device=self.device)
+        else:
+            self.terrain.bind(self.num_envs, self.device)
+            self.env_origins = self.terrain.env_origins
         for asset in self.assets.values():
             asset.bind(self.engine)
         for sensor in self.sensors.values():
@@ -151,6 +167,10 @@ class InteractiveScene:
             self.rigid_objects[name] = RigidObject(cfg)
         elif isinstance(cfg, AssetBaseCfg):
             self.extras[name] = cfg
+            if isinstance(cfg, TerrainImporterCfg):
+                if self.terrain is not None:
+                    raise ConfigError(f"scene.{name} is a second terrain beside scene.{self.terrain.name}")
+                self.terrain = TerrainImporter(cfg, name)
         elif isinstance(cfg, SensorBaseCfg):
             self.sensors[name] = self._sensor_class(name, cfg)(cfg)
         else:
@@ -165,6 +185,9 @@ class InteractiveScene:
         raise ConfigError(f"scene.{name} is a {type(cfg).__name__}; sensors are {allowed}")
 
     def _place_static(self, name: str, cfg: AssetBaseCfg) -> None:
+        if self.terrain is not None and name == self.terrain.name and self.terrain.terrain is not None:
+            self.terrain.place(self.spec)
+            return
         if cfg.spawn is None:
             return
         spec = cfg.spawn.build(name)

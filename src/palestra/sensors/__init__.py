@@ -1,5 +1,6 @@
-"""Sensors: contacts, IMU, frame transformer."""
+"""Sensors: contacts, IMU, frame transformer, ray caster."""
 
+from palestra.sensors import patterns
 from palestra.sensors.contact_sensor import ContactSensor, ContactSensorCfg, ContactSensorData
 from palestra.sensors.frame_transformer import (
     FrameTransformer,
@@ -8,6 +9,7 @@ from palestra.sensors.frame_transformer import (
     OffsetCfg,
 )
 from palestra.sensors.imu import Imu, ImuCfg, ImuData
+from palestra.sensors.ray_caster import RayCaster, RayCasterCfg, RayCasterData
 from palestra.sensors.sensor_base import SensorBase, SensorBaseCfg
 
 __all__ = [
@@ -21,6 +23,10 @@ __all__ = [
     "ImuCfg",
     "ImuData",
     "OffsetCfg",
+    "RayCaster",
+    "RayCasterCfg",
+    "RayCasterData",
     "SensorBase",
     "SensorBaseCfg",
+    "patterns",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import mujoco
 from torch import Tensor
@@ -12,6 +13,9 @@ from palestra.assets.asset import Asset
 from palestra.config.configclass import MISSING, configclass
 from palestra.errors import ConfigError, did_you_mean
 from palestra.physics import Engine
+
+if TYPE_CHECKING:
+    from palestra.terrains import TerrainImporter
 
 _ENV_PREFIX = re.compile(r"^(\{ENV_REGEX_NS\}|/World/envs/env_[^/]*)/")
 
@@ -41,6 +45,8 @@ class SensorBase:
     """One sensor of the scene."""
 
     name: str = ""
+    terrain: TerrainImporter | None = None
+    """The scene's terrain, if it has one."""
 
     def __init__(self, cfg: SensorBaseCfg) -> None:
         if cfg.update_period:

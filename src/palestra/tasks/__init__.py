@@ -34,5 +34,20 @@ _task(
 )
 _task("Ant", "classic.ant", "run forward on four legs")
 _task("Reach-Franka", "manipulation.reach_franka", "bring the gripper to random points by joint velocities")
+_task(
+    "Reach-Franka-DR",
+    "manipulation.reach_franka_dr",
+    "reach with randomized masses, joints and motors, delays and sensor noise",
+)
 _task("Reach-Franka-Direct", "manipulation.reach_franka_direct", "the same, written as one class", "ReachFrankaEnv")
 _task("Velocity-Flat-Go2", "locomotion.velocity_flat_go2", "follow commanded velocities on flat ground")
+_task(
+    "Velocity-Flat-Go2-DR",
+    "locomotion.velocity_flat_go2_dr",
+    "the same with randomized robots, ground, motors, delays and pushes",
+)
+_task("Velocity-Flat-AnymalC", "locomotion.velocity_flat_anymal_c", "the same for a heavier quadruped")
+_task("Velocity-Flat-G1", "locomotion.velocity_flat_g1", "a humanoid learns in stages to follow velocities")
+_task("Velocity-Flat-H1", "locomotion.velocity_flat_h1", "the same for a taller humanoid")
+_task("Velocity-Rough-Go2", "locomotion.velocity_rough_go2", "follow commanded velocities over rough ground")
+_task("Velocity-Rough-AnymalC", "locomotion.velocity_rough_anymal_c", "the same for a heavier quadruped")

@@ -14,15 +14,22 @@ class CircularBuffer:
     The first value after a reset fills the whole history, so that a difference of two entries starts at zero.
     Storage is shifted instead of indexed by a moving pointer: histories are short, and the order in memory is
     then the order in which an observation reads it.
+
+    Args:
+        max_len: number of values kept.
+        batch_size: number of environments.
+        device: where the storage lies.
+        fill: whether the first value after a reset fills the history; otherwise it holds zeros before it.
     """
 
-    def __init__(self, max_len: int, batch_size: int, device: torch.device | str) -> None:
+    def __init__(self, max_len: int, batch_size: int, device: torch.device | str, fill: bool = True) -> None:
         if max_len < 1:
             raise ConfigError(f"CircularBuffer: max_len is {max_len}; it must be at least 1")
-        self._max_len = max_len
+        self._max_len, self._fill = max_len, fill
         self._batch_size = batch_size
         self._device = torch.device(device)
         self._num_pushes = torch.zeros(batch_size, dtype=torch.int64, device=self._device)
+        self._oldest_kept = torch.full_like(self._num_pushes, max_len - 1)
         self._storage: Tensor | None = None
 
     @property
@@ -83,20 +90,33 @@ class CircularBuffer:
         """
         newest = data.unsqueeze(1)
         if self._storage is None:
-            return newest.repeat(1, self._max_len, *[1] * (data.dim() - 1))
+            filled = newest.repeat(1, self._max_len, *[1] * (data.dim() - 1))
+            return filled if self._fill else torch.cat((torch.zeros_like(filled[:, 1:]), newest), dim=1)
         shifted = torch.cat((self._storage[:, 1:], newest), dim=1)
+        if not self._fill:
+            return shifted
         return torch.where(self._rows(self._num_pushes == 0), newest, shifted)
+
+    def peek(self, data: Tensor, key: Tensor) -> Tensor:
+        """Return what ``append(data)`` and then ``[key]`` would, without changing the history."""
+        oldest = self._num_pushes.clamp_max(self._max_len - 1) if self._fill else self._oldest_kept
+        return self._pick(self.appended(data), torch.minimum(key, oldest))
 
     def __getitem__(self, key: Tensor | int) -> Tensor:
         """Return the value ``key`` appends ago (0 is the newest), shape ``(batch_size, *shape)``.
 
         Args:
-            key: one number, or int64 ``(batch_size,)``; clamped to what was appended since the reset.
+            key: one number, or int64 ``(batch_size,)``; clamped to what is kept (without ``fill``), or to what was
+                appended since the reset.
         """
         storage = self._allocated()
-        oldest = (self.current_length - 1).clamp_min(0)
+        oldest = (self.current_length - 1).clamp_min(0) if self._fill else self._oldest_kept
         age = oldest.clamp_max(key) if isinstance(key, int) else torch.minimum(key, oldest)
-        row = self._rows(self._max_len - 1 - age)
+        return self._pick(storage, age)
+
+    def _pick(self, storage: Tensor, age: Tensor) -> Tensor:
+        """Return the value of each environment that is ``age`` appends old."""
+        row = (self._max_len - 1 - age).view(-1, *[1] * (storage.dim() - 1))
         return storage.gather(1, row.expand(-1, 1, *storage.shape[2:])).squeeze(1)
 
     def _rows(self, values: Tensor) -> Tensor:
@@ -111,13 +131,20 @@ class CircularBuffer:
 
 
 class DelayBuffer:
-    """Returns a signal as it was some calls ago, each environment with its own lag."""
+    """Returns a signal as it was some calls ago, each environment with its own lag.
 
-    def __init__(self, history_length: int, batch_size: int, device: torch.device | str) -> None:
+    Args:
+        history_length: largest lag (calls of ``compute``).
+        batch_size: number of environments.
+        device: where the storage lies.
+        fill: whether the first value after a reset is returned until later ones are due; otherwise zeros are.
+    """
+
+    def __init__(self, history_length: int, batch_size: int, device: torch.device | str, fill: bool = True) -> None:
         if history_length < 0:
             raise ConfigError(f"DelayBuffer: history_length is {history_length}; it must not be negative")
         self._history_length = history_length
-        self._buffer = CircularBuffer(history_length + 1, batch_size, device)
+        self._buffer = CircularBuffer(history_length + 1, batch_size, device, fill)
         self._time_lags = torch.zeros(batch_size, dtype=torch.int64, device=self._buffer.device)
 
     @property
@@ -166,7 +193,11 @@ class DelayBuffer:
     def compute(self, data: Tensor) -> Tensor:
         """Append the present value and return that of ``time_lags`` calls ago.
 
-        As long as fewer values were appended since the reset, the first of them is returned.
+        As long as fewer values were appended since the reset, the first of them is returned (without ``fill``: zero).
         """
         self._buffer.append(data)
         return self._buffer[self._time_lags]
+
+    def peek(self, data: Tensor) -> Tensor:
+        """Return what ``compute(data)`` would, without remembering anything."""
+        return self._buffer.peek(data, self._time_lags)

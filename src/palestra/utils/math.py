@@ -322,6 +322,16 @@ def random_orientation(num: int, device: torch.device | str, generator: torch.Ge
     return normalize(torch.randn(num, 4, device=device, generator=generator))
 
 
+def random_orientation_from(unit: Tensor) -> Tensor:
+    """Map numbers that are uniform in [0, 1), ``(num, 3)``, to rotations that are uniform over all, ``(num, 4)``.
+
+    Shoemake, "Uniform random rotations", Graphics Gems III, 1992.
+    """
+    u, first, second = unit[:, 0], 2.0 * torch.pi * unit[:, 1], 2.0 * torch.pi * unit[:, 2]
+    a, b = (1.0 - u).clamp_min(0.0).sqrt(), u.sqrt()
+    return torch.stack((b * torch.cos(second), a * torch.sin(first), a * torch.cos(first), b * torch.sin(second)), -1)
+
+
 def random_yaw_orientation(num: int, device: torch.device | str, generator: torch.Generator | None = None) -> Tensor:
     """Return ``num`` quaternions uniform over the turns about the vertical axis, shape ``(num, 4)``."""
     half = sample_uniform(-0.5 * math.pi, 0.5 * math.pi, num, device, generator)

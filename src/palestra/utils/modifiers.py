@@ -32,6 +32,11 @@ def bias(data: Tensor, value: float | Tensor) -> Tensor:
     return data + value
 
 
+def quantize(data: Tensor, resolution: float) -> Tensor:
+    """Round to multiples of a sensor's resolution, in the unit of the data."""
+    return torch.round(data / resolution) * resolution
+
+
 class ModifierBase(ABC):
     """A modifier with memory."""
 

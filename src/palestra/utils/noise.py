@@ -14,6 +14,8 @@ from torch import Tensor
 
 from palestra.config.configclass import MISSING, configclass
 from palestra.errors import ConfigError
+from palestra.utils.buffers import DelayBuffer
+from palestra.utils.modifiers import quantize
 
 Operation = Literal["add", "scale", "abs"]
 
@@ -117,6 +119,9 @@ class NoiseModel:
         width: number of entries of the data.
     """
 
+    has_memory = False
+    """Whether it remembers past data; it is then called with ``push`` too."""
+
     def __init__(self, noise_model_cfg: NoiseModelCfg, num_envs: int, device: torch.device | str, width: int) -> None:
         self._noise_model_cfg = noise_model_cfg
 
@@ -181,3 +186,90 @@ class NoiseModelWithAdditiveBiasCfg(NoiseModelCfg):
 
     sample_bias_per_component: bool = True
     """Whether each entry of the data has its own bias; otherwise all entries share one."""
+
+
+class SensorNoiseModel(NoiseModel):
+    """A sensor as it reaches a policy: late, with a bias and noise, quantized, and now and then lost.
+
+    Attributes:
+        bias: the bias of this episode, ``(num_envs, width)``.
+        delay: holds readings back; ``None`` without latency.
+    """
+
+    _noise_model_cfg: SensorNoiseModelCfg
+    has_memory = True
+
+    def __init__(
+        self, noise_model_cfg: SensorNoiseModelCfg, num_envs: int, device: torch.device | str, width: int
+    ) -> None:
+        super().__init__(noise_model_cfg, num_envs, device, width)
+        low, high = noise_model_cfg.delay_range
+        if not (isinstance(low, int) and isinstance(high, int) and 0 <= low <= high):
+            raise ConfigError(f"delay_range is {(low, high)}; it must be two whole numbers, 0 <= low <= high")
+        if not 0.0 <= noise_model_cfg.dropout < 1.0:
+            raise ConfigError(f"dropout is {noise_model_cfg.dropout}; it must be a probability below 1")
+        if noise_model_cfg.resolution < 0.0:
+            raise ConfigError(f"resolution is {noise_model_cfg.resolution}; it must be 0 or more")
+        self.bias = torch.zeros(num_envs, width, device=device)
+        self.delay = DelayBuffer(high, num_envs, device) if high else None
+        self._held = torch.zeros(num_envs, width, device=device)
+        self._fresh = torch.ones(num_envs, 1, dtype=torch.bool, device=device)
+
+    def reset(self, env_mask: Tensor, rng: RandomStream) -> None:
+        """Start a new episode in the masked environments: new bias, new latency, no past."""
+        cfg = self._noise_model_cfg
+        if cfg.bias_noise_cfg is not None:
+            fresh = cfg.bias_noise_cfg.func(torch.zeros_like(self.bias), cfg.bias_noise_cfg, rng)
+            torch.where(env_mask.unsqueeze(-1), fresh, self.bias, out=self.bias)
+        if self.delay is not None:
+            low, high = cfg.delay_range
+            self.delay.set_time_lag(torch.floor(rng.uniform(float(low), high + 1.0, ())).to(torch.int64), env_mask)
+            self.delay.reset(env_mask)
+        self._fresh.logical_or_(env_mask.unsqueeze(-1))
+
+    def __call__(self, data: Tensor, rng: RandomStream, push: bool = True) -> Tensor:
+        """Return what the policy gets of ``data``, ``(num_envs, width)``.
+
+        Args:
+            data: the present value.
+            rng: random numbers.
+            push: whether to remember it; off for a look at a state that is about to be reset.
+        """
+        cfg = self._noise_model_cfg
+        if self.delay is not None:
+            data = self.delay.compute(data) if push else self.delay.peek(data)
+        if cfg.noise_cfg is not None:
+            data = cfg.noise_cfg.func(data, cfg.noise_cfg, rng)
+        if cfg.bias_noise_cfg is not None:
+            data = data + self.bias
+        if cfg.resolution:
+            data = quantize(data, cfg.resolution)
+        if cfg.dropout:
+            lost = (rng.uniform(0.0, 1.0, (1,)) < cfg.dropout) & ~self._fresh
+            data = torch.where(lost, self._held, data)
+            if push:
+                self._held.copy_(data)
+                self._fresh.zero_()
+        return data
+
+
+@configclass
+class SensorNoiseModelCfg(NoiseModelCfg):
+    """Errors of a real sensor, in this order: latency, noise, bias, quantization, dropout. All are off by default."""
+
+    class_type: type[NoiseModel] = SensorNoiseModel
+
+    noise_cfg: NoiseCfg | None = None
+    """Noise of every reading."""
+
+    bias_noise_cfg: NoiseCfg | None = None
+    """Distribution of a bias that is drawn once an episode, for each entry."""
+
+    delay_range: tuple[int, int] = (0, 0)
+    """Least and largest latency (control steps), drawn once an episode. The first reading is there at once."""
+
+    resolution: float = 0.0
+    """Step of the quantization, in the unit of the data; 0 is none."""
+
+    dropout: float = 0.0
+    """Probability that a reading of all entries is lost; the last one then stays."""

@@ -10,7 +10,7 @@ from palestra.envs.base import BaseEnv
 from palestra.errors import ConfigError, did_you_mean
 from palestra.view.markers import add_markers, markers_of
 from palestra.view.offscreen import kept_backend_choice, make_context
-from palestra.view.visual_model import light_from_above, suit_driver, visual_model
+from palestra.view.visual_model import light_from_above, suit_driver, terrain_window, visual_model
 
 Picture = NDArray[np.uint8]
 HEIGHT_FOLLOWING = 0.05
@@ -42,6 +42,7 @@ class EnvRenderer:
             )
         self._followed = followed_asset(env)
         self.model = visual_model(env.scene)
+        self._window = terrain_window(env.scene, self.model)
         self._origin: NDArray[np.float64] | None = None
         self._data = mujoco.MjData(self.model)
         self._camera, self._option = mujoco.MjvCamera(), mujoco.MjvOption()
@@ -66,6 +67,9 @@ class EnvRenderer:
         if self._context is None:
             raise RuntimeError("this renderer is closed")
         self._aim()
+        if self._window is not None and self._window.follow(self._camera.lookat):
+            self._gl.make_current()
+            mujoco.mjr_uploadHField(self.model, self._context, self._window.field)
         light_from_above(self.model, self._camera.lookat)
         copy_state(self.env, self.viewer.env_index, self.model, self._data)
         mujoco.mjv_updateScene(

@@ -15,7 +15,7 @@ from palestra.envs.memory import forget
 from palestra.errors import PalestraError
 from palestra.view.markers import add_markers, markers_of
 from palestra.view.renderer import aim_camera, camera_origin, copy_state, followed_asset
-from palestra.view.visual_model import light_from_above, visual_model
+from palestra.view.visual_model import light_from_above, terrain_window, visual_model
 
 
 def watch(env: RLEnv, policy: Callable[[dict[str, Any]], Tensor], seed: int | None = None) -> None:
@@ -42,6 +42,9 @@ def watch(env: RLEnv, policy: Callable[[dict[str, Any]], Tensor], seed: int | No
     forget(policy)
     copy_state(env, viewer.env_index, model, data)
     followed = followed_asset(env)
+    ground = terrain_window(env.scene, model)
+    if ground is not None:
+        ground.follow(camera_origin(env, followed))
     try:
         window = mujoco_viewer.launch_passive(model, data, show_left_ui=False, show_right_ui=False)
     except RuntimeError as error:
@@ -54,6 +57,8 @@ def watch(env: RLEnv, policy: Callable[[dict[str, Any]], Tensor], seed: int | No
         while window.is_running():
             obs, _, terminated, time_outs, _ = env.step_in_place(policy(obs))
             forget(policy, terminated | time_outs)
+            if ground is not None and ground.follow(origin):
+                window.update_hfield(ground.field)
             with window.lock():
                 light_from_above(model, origin)
                 copy_state(env, viewer.env_index, model, data)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palestra.scene import InteractiveScene
+from palestra.view.terrain_window import TerrainWindow, cut_window
 
 _SOFTWARE_RENDERERS = ("llvmpipe", "softpipe", "swrast")
 _SHADOW_SIZE = 2048
@@ -17,6 +18,8 @@ def visual_model(scene: InteractiveScene) -> mujoco.MjModel:
     """Compile the scene with what is only looked at; joints, bodies and names are those of the simulation."""
     spec = scene.spec.copy()
     spec.compiler.discardvisual = False
+    if scene.terrain is not None and scene.terrain.terrain is not None:
+        cut_window(spec, scene.terrain)
     if not any(texture.type == mujoco.mjtTexture.mjTEXTURE_SKYBOX for texture in spec.textures):
         spec.add_texture(
             name="palestra_sky",
@@ -29,6 +32,13 @@ def visual_model(scene: InteractiveScene) -> mujoco.MjModel:
         )
         spec.visual.rgba.haze = [0.85, 0.89, 0.93, 1.0]
     return spec.compile()
+
+
+def terrain_window(scene: InteractiveScene, model: mujoco.MjModel) -> TerrainWindow | None:
+    """Return what keeps the shown part of generated terrain around a point; None without generated terrain."""
+    if scene.terrain is None or scene.terrain.terrain is None:
+        return None
+    return TerrainWindow(scene.terrain, model)
 
 
 def suit_driver(model: mujoco.MjModel, scene: mujoco.MjvScene) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from palestra.envs import ManagerBasedRLEnv, mdp
 from palestra.errors import ConfigError
-from palestra.utils.math import euler_xyz_from_quat
+from palestra.utils.math import euler_xyz_from_quat, quat_apply
 
 from .conftest import MakeEnv, place, resolved, same
 
@@ -123,6 +123,21 @@ def test_push_adds_to_the_velocity(env: ManagerBasedRLEnv) -> None:
     state = root_state(env)
     same(state[MASK, 7:], [1.5, 2.0, 3.0, 0.1, 1.2, 0.3])
     same(state[1, 7:], [1.0, 2.0, 3.0, 0.1, 0.2, 0.3])
+
+
+def test_random_orientations_cover_all_rotations(make_env: MakeEnv) -> None:
+    env = make_env(num_envs=4000)
+    mdp.reset_root_state_with_random_orientation(
+        env, env.all_envs, {"x": (1.0, 1.0), "yaw": (9.0, 9.0)}, {"z": (0.5, 0.5)}
+    )
+    state = root_state(env)
+    same(state[:, :3], [1.0, 0.0, 5.0])
+    same(state[:, 3:7].norm(dim=-1), 1.0)
+    same(state[:, 9], 0.5)
+    for axis in torch.eye(3):  # each axis of the body ends up everywhere on the sphere: mean 0, mean square 1/3
+        turned = quat_apply(state[:, 3:7], axis.repeat(4000, 1))
+        assert turned.mean(dim=0).abs().max() < 0.03
+        torch.testing.assert_close(turned.square().mean(dim=0), torch.full((3,), 1.0 / 3.0), atol=0.02, rtol=0.0)
 
 
 def test_bad_ranges_are_told(env: ManagerBasedRLEnv) -> None:

@@ -17,7 +17,8 @@ from palestra.assets.root_writer import RootWriter
 from palestra.envs.mdp.entities import entity
 from palestra.errors import ConfigError, did_you_mean
 from palestra.managers import SceneEntityCfg
-from palestra.utils.math import quat_from_euler_xyz, quat_mul
+from palestra.utils.distributions import Range, draw, limits
+from palestra.utils.math import quat_from_euler_xyz, quat_mul, random_orientation_from
 
 if TYPE_CHECKING:
     from palestra.envs.base import BaseEnv
@@ -27,16 +28,15 @@ __all__ = [
     "reset_joints_by_offset",
     "reset_joints_by_scale",
     "reset_root_state_uniform",
+    "reset_root_state_with_random_orientation",
     "reset_scene_to_default",
 ]
-
-Range = tuple[float, float]
 
 _AXES = ("x", "y", "z", "roll", "pitch", "yaw")
 
 
 def reset_scene_to_default(env: BaseEnv, env_mask: Tensor, reset_joint_targets: bool = False) -> None:
-    """Put every asset of the scene into its default state.
+    """Put every asset of the scene into its default state; on generated terrain, from its environment's origin.
 
     Args:
         env: the environment.
@@ -49,6 +49,12 @@ def reset_scene_to_default(env: BaseEnv, env_mask: Tensor, reset_joint_targets: 
         articulation.reset_to_default(env_mask)
         if reset_joint_targets:
             articulation.reset(env_mask)
+    if env.scene.terrain is not None and env.scene.terrain.terrain_origins is not None:
+        for asset in env.scene.assets.values():
+            if not asset.is_fixed_base:
+                pose = asset.data.default_root_state[:, :7]
+                position = pose[:, :3] + env.scene.env_origins
+                asset.write_root_pose_to_sim(torch.cat((position, pose[:, 3:]), dim=-1), env_mask)
 
 
 def reset_root_state_uniform(
@@ -77,6 +83,32 @@ def reset_root_state_uniform(
     asset.write_root_state_to_sim(torch.cat((position, quat, default[:, 7:] + velocity), dim=-1), env_mask)
 
 
+def reset_root_state_with_random_orientation(
+    env: BaseEnv,
+    env_mask: Tensor,
+    pose_range: Mapping[str, Range],
+    velocity_range: Mapping[str, Range],
+    asset_cfg: SceneEntityCfg = SceneEntityCfg("robot"),
+) -> None:
+    """Put a floating root at its default position plus uniform offsets, turned to a random orientation.
+
+    Orientations are uniform over all rotations (Shoemake, "Uniform random rotations", Graphics Gems III, 1992).
+
+    Args:
+        env: the environment.
+        env_mask: environments, bool ``(num_envs,)``.
+        pose_range: ``{axis: (low, high)}`` with axes ``x y z`` (m, added in the world).
+        velocity_range: the same for linear (m/s) and angular (rad/s) velocity in the world.
+        asset_cfg: the asset.
+    """
+    asset = entity(env, asset_cfg.name, RootWriter)
+    default = asset.data.default_root_state
+    position = default[:, :3] + env.scene.env_origins + _draw(env, pose_range, "pose_range")[:, :3]
+    quat = random_orientation_from(env.rng.uniform(0.0, 1.0, (3,)))
+    velocity = default[:, 7:] + _draw(env, velocity_range, "velocity_range")
+    asset.write_root_state_to_sim(torch.cat((position, quat, velocity), dim=-1), env_mask)
+
+
 def reset_joints_by_scale(
     env: BaseEnv,
     env_mask: Tensor,
@@ -96,8 +128,8 @@ def reset_joints_by_scale(
     data = entity(env, asset_cfg.name, Articulation).data
     position, velocity = (x[:, asset_cfg.joint_ids] for x in (data.default_joint_pos, data.default_joint_vel))
     shape = (position.shape[1],)
-    position = position * env.rng.uniform(*position_range, shape)
-    velocity = velocity * env.rng.uniform(*velocity_range, shape)
+    position = position * draw(env.rng, position_range, shape)
+    velocity = velocity * draw(env.rng, velocity_range, shape)
     _write_joints(env, env_mask, position, velocity, asset_cfg)
 
 
@@ -120,8 +152,8 @@ def reset_joints_by_offset(
     data = entity(env, asset_cfg.name, Articulation).data
     position, velocity = (x[:, asset_cfg.joint_ids] for x in (data.default_joint_pos, data.default_joint_vel))
     shape = (position.shape[1],)
-    position = position + env.rng.uniform(*position_range, shape)
-    velocity = velocity + env.rng.uniform(*velocity_range, shape)
+    position = position + draw(env.rng, position_range, shape)
+    velocity = velocity + draw(env.rng, velocity_range, shape)
     _write_joints(env, env_mask, position, velocity, asset_cfg)
 
 
@@ -157,12 +189,32 @@ def _write_joints(
 
 def _draw(env: BaseEnv, ranges: Mapping[str, Range], what: str) -> Tensor:
     """Draw six numbers an environment, ``(num_envs, 6)``; zero on an axis without a range."""
-    low, high = _bounds(tuple(ranges.items()), what, env.device)
+    low, high = _axis_bounds(env, ranges, what)
     return env.rng.uniform(low, high, (len(_AXES),))
 
 
+def _axis_bounds(env: BaseEnv, ranges: Mapping[str, Range], what: str) -> tuple[Tensor, Tensor]:
+    """Return the ends of the ranges, ``(6,)``, or ``(num_envs, 6)`` where a curriculum made them differ."""
+    fixed = tuple((axis, bounds) for axis, bounds in ranges.items() if not isinstance(bounds, Tensor))
+    low, high = _bounds(fixed, what, env.device)
+    for axis, bounds in ranges.items():
+        if isinstance(bounds, Tensor):
+            here = _axis(axis, env.device)
+            ends = limits(bounds, 1)
+            low, high = (torch.where(here, end, x) for end, x in zip(ends, (low, high), strict=True))
+    return low, high
+
+
 @functools.cache
-def _bounds(ranges: tuple[tuple[str, Range], ...], what: str, device: torch.device) -> tuple[Tensor, Tensor]:
+def _axis(axis: str, device: torch.device) -> Tensor:
+    """Return where an axis is among the six, bool ``(6,)``."""
+    return torch.tensor([name == axis for name in _AXES], device=device)
+
+
+@functools.cache
+def _bounds(
+    ranges: tuple[tuple[str, tuple[float, float]], ...], what: str, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Return ranges as device tensors; made once, because copying them in a step would synchronise."""
     given = dict(ranges)
     for axis, (low, high) in ranges:

@@ -16,13 +16,14 @@ from torch import Tensor
 from palestra.assets import Articulation
 from palestra.assets.root_writer import RootWriter
 from palestra.envs.mdp.entities import entity
+from palestra.sensors import RayCaster
 
 if TYPE_CHECKING:
     from palestra.envs.base import BaseEnv
 
 __all__ = ["EntryIO", "ObservationIO", "describe_observation", "observation_io"]
 
-Kind = Literal["xyz", "joints", "body_poses", "actions", "command"]
+Kind = Literal["xyz", "joints", "body_poses", "actions", "command", "rays"]
 Term = TypeVar("Term", bound=Callable[..., Tensor])
 
 _POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
@@ -38,11 +39,13 @@ class ObservationIO:
     """Unit of all entries or of each; ``"1"`` is none. Where it differs, that of a hinge (rad, not m)."""
 
     frame: str
-    """``"world"``, ``"base"``, ``"sensor"`` or ``"joint"``; empty where there is none."""
+    """``"world"``, ``"base"``, ``"yaw"`` (the base turned upright), ``"sensor"`` or ``"joint"``; empty where there is
+    none."""
 
     entries: Kind | tuple[str, ...]
     """Names, or where they come from: ``"joints"`` and ``"body_poses"`` from the term's ``asset_cfg``,
-    ``"actions"`` from the action terms, ``"command"`` (then with units and frame) from the command term."""
+    ``"actions"`` from the action terms, ``"command"`` (then with units and frame) from the command term, ``"rays"``
+    from the starts of the rays of the term's ``sensor_cfg``."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ def _names_and_units(env: BaseEnv, io: ObservationIO, params: Mapping[str, Any])
         asset = entity(env, params["asset_cfg"].name, RootWriter)
         bodies = _selected(asset.body_names, params["asset_cfg"].body_ids)  # type: ignore[attr-defined]
         return [f"{body}/{part}" for body in bodies for part in _POSE], list(_POSE_UNITS) * len(bodies)
+    elif io.entries == "rays":
+        names = entity(env, params["sensor_cfg"].name, RayCaster).ray_names
     elif io.entries == "actions":
         names = _action_names(env, params.get("action_name"))
     elif io.entries == "xyz":

@@ -102,16 +102,33 @@ def body_pose_w(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot"
 
 
 @observation_io(units="rad", frame="joint", entries="joints")
-def joint_pos(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
-    """Positions of the selected joints (rad or m), ``(num_envs, num_joints)``."""
-    return entity(env, asset_cfg.name, Articulation).data.joint_pos[:, asset_cfg.joint_ids]
+def joint_pos(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot"), biased: bool = True) -> Tensor:
+    """Positions of the selected joints (rad or m), ``(num_envs, num_joints)``.
+
+    Args:
+        env: the environment.
+        asset_cfg: the articulation and its joints.
+        biased: whether it is what the encoders read (``randomize_encoder_bias``) rather than where the joints are.
+    """
+    return _read_joint_pos(env, asset_cfg, biased)[:, asset_cfg.joint_ids]
 
 
 @observation_io(units="rad", frame="joint", entries="joints")
-def joint_pos_rel(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot")) -> Tensor:
-    """Joint positions less their defaults (rad or m), ``(num_envs, num_joints)``."""
+def joint_pos_rel(env: BaseEnv, asset_cfg: SceneEntityCfg = SceneEntityCfg("robot"), biased: bool = True) -> Tensor:
+    """Joint positions less their defaults (rad or m), ``(num_envs, num_joints)``.
+
+    Args:
+        env: the environment.
+        asset_cfg: the articulation and its joints.
+        biased: whether it is what the encoders read (``randomize_encoder_bias``) rather than where the joints are.
+    """
+    default = entity(env, asset_cfg.name, Articulation).data.default_joint_pos
+    return _read_joint_pos(env, asset_cfg, biased)[:, asset_cfg.joint_ids] - default[:, asset_cfg.joint_ids]
+
+
+def _read_joint_pos(env: BaseEnv, asset_cfg: SceneEntityCfg, biased: bool) -> Tensor:
     data = entity(env, asset_cfg.name, Articulation).data
-    return data.joint_pos[:, asset_cfg.joint_ids] - data.default_joint_pos[:, asset_cfg.joint_ids]
+    return data.joint_pos_biased if biased else data.joint_pos
 
 
 @observation_io(units="1", frame="joint", entries="joints")

@@ -46,7 +46,7 @@ __all__ = [
 
 
 def is_alive(env: ManagerBasedRLEnv) -> Tensor:
-    """1 for every step that does not end in a failure."""
+    """1 on every step that does not end in a failure: a bonus for survival."""
     return (~env.termination_manager.terminated).float()
 
 

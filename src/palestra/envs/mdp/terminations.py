@@ -28,8 +28,11 @@ __all__ = [
 
 
 def time_out(env: ManagerBasedRLEnv) -> Tensor:
-    """End when the episode has lasted ``episode_length_s``; configure the term with ``time_out=True``."""
-    return env.episode_length_buf >= env.max_episode_length
+    """End when the episode has lasted ``episode_length_s``; configure the term with ``time_out=True``.
+
+    A curriculum may end episodes earlier (``env.episode_length_limit``).
+    """
+    return env.episode_length_buf >= env.episode_length_limit
 
 
 def bad_orientation(

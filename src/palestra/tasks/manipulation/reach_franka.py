@@ -40,8 +40,7 @@ class PointCommand(CommandTerm):
 
     def __init__(self, cfg: "PointCommandCfg", env: Any) -> None:
         super().__init__(cfg, env)
-        low, high = zip(cfg.x, cfg.y, cfg.z, strict=True)
-        self._low, self._high = (torch.tensor(v, device=self.device) for v in (low, high))
+        self.ranges = mdp.UniformRanges(cfg, ("x", "y", "z"), self.device, "target")
         self._point = torch.zeros(self.num_envs, 3, device=self.device)
         self.metrics = {"distance": torch.zeros(self.num_envs, device=self.device)}
 
@@ -53,8 +52,16 @@ class PointCommand(CommandTerm):
         """Spheres that viewers draw: positions ``(num_envs, 3)``, radius (m) and colour."""
         return [(self._point, REACH_RADIUS, (0.1, 0.8, 0.2, 0.5))]
 
+    def apply_cfg(self) -> None:
+        """Take changed ranges from the configuration."""
+        self.ranges.update(self.cfg)
+
+    def ranges_state(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps of the ranges."""
+        return {"ranges": self.ranges.table}
+
     def _resample_command(self, env_mask: Tensor) -> None:
-        drawn = self._env.rng.uniform(self._low, self._high, (3,))
+        drawn = self.ranges.at(self._env.rng.uniform(0.0, 1.0, (3,)))
         torch.where(env_mask.unsqueeze(-1), drawn, self._point, out=self._point)
 
     def _update_command(self) -> None:

@@ -159,7 +159,7 @@ class RelativeJointPositionAction(JointAction):
 
     def apply_actions(self) -> None:
         """Set the targets."""
-        target = self._asset.data.joint_pos[:, self._joint_ids] + self._processed_actions
+        target = self._asset.data.joint_pos_biased[:, self._joint_ids] + self._processed_actions
         self._asset.set_joint_position_target(target, self._joint_ids)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 from palestra.config.configclass import MISSING, configclass
+from palestra.envs.mdp.commands.gait_command import GaitPhaseCommand
 from palestra.envs.mdp.commands.null_command import NullCommand
+from palestra.envs.mdp.commands.pose_2d_command import TerrainBasedPose2dCommand, UniformPose2dCommand
 from palestra.envs.mdp.commands.pose_command import UniformPoseCommand
 from palestra.envs.mdp.commands.velocity_command import UniformVelocityCommand
 from palestra.managers import CommandTermCfg
@@ -103,3 +105,75 @@ class UniformPoseCommandCfg(CommandTermCfg):
 
     ranges: Ranges = MISSING
     """Distribution of the commands."""
+
+
+@configclass
+class UniformPose2dCommandCfg(CommandTermCfg):
+    """Place to go to around the environment's origin, with a heading."""
+
+    class_type: type = UniformPose2dCommand
+
+    asset_name: str = MISSING
+    """Robot that is to move."""
+
+    simple_heading: bool = False
+    """Whether the heading is that of the way to the target (or of the way backwards) rather than drawn."""
+
+    @configclass
+    class Ranges:
+        """Least and largest value of each part."""
+
+        pos_x: Range = MISSING
+        """Target along the world's x, from the environment's origin (m)."""
+
+        pos_y: Range = MISSING
+        """Target along the world's y, from the environment's origin (m)."""
+
+        heading: Range | None = None
+        """Heading in the world (rad); needed without ``simple_heading``."""
+
+    ranges: Ranges = MISSING
+    """Distribution of the targets."""
+
+
+@configclass
+class TerrainBasedPose2dCommandCfg(UniformPose2dCommandCfg):
+    """Place to go to among the flat patches ``"target"`` of the environment's tile, with a heading."""
+
+    class_type: type = TerrainBasedPose2dCommand
+
+    @configclass
+    class Ranges:
+        """Least and largest value of each part."""
+
+        heading: Range | None = None
+        """Heading in the world (rad); needed without ``simple_heading``."""
+
+    ranges: Ranges = MISSING
+    """Distribution of the headings."""
+
+
+@configclass
+class GaitPhaseCommandCfg(CommandTermCfg):
+    """Clock for gaits: phase and contact of each foot."""
+
+    class_type: type = GaitPhaseCommand
+
+    offsets: dict[str, float] = MISSING
+    """Foot (element of the contact sensor) to its place in the cycle, as a share of it.
+
+    A trot is ``{"FL_foot": 0.0, "FR_foot": 0.5, "RL_foot": 0.5, "RR_foot": 0.0}``.
+    """
+
+    @configclass
+    class Ranges:
+        """Least and largest value of each part."""
+
+        frequency: Range = MISSING
+        """Cycles a second (Hz), e.g. ``(1.5, 2.5)``."""
+
+        duty_factor: Range = MISSING
+        """Share of the cycle that a foot is on the ground, e.g. ``(0.5, 0.65)``; below 0.5 is running."""
+
+    ranges: Ranges = MISSING
+    """Distribution of the gaits."""

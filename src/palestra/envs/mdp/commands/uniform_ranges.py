@@ -36,7 +36,8 @@ class UniformRanges:
         Raises:
             ConfigError: a range is no pair of numbers in ascending order.
         """
-        self.table.copy_(torch.tensor([self._read(cfg, name) for name in self.names], dtype=torch.float32))
+        pairs = [self._read(cfg, name) for name in self.names]
+        self.table.copy_(torch.tensor(pairs, dtype=torch.float32).view(-1, 2))
 
     def at(self, unit: Tensor) -> Tensor:
         """Map numbers from ``[0, 1)``, ``(num_envs, num_parts)``, into the ranges."""

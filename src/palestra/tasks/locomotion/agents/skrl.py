@@ -38,3 +38,100 @@ class VelocityFlatGo2AgentCfg(SkrlRunnerCfg):
         entropy_loss_scale=0.005,
         value_loss_scale=1.0,
     )
+
+
+@configclass
+class VelocityFlatAnymalCAgentCfg(VelocityFlatGo2AgentCfg):
+    """As for the lighter quadruped, with half the noise at the start."""
+
+    experiment_name: str = "velocity_flat_anymal_c"
+    max_iterations: int = 500
+    models: ModelsCfg = ModelsCfg(
+        policy=GaussianModelCfg(network=[NetworkCfg(layers=[128, 128])], initial_log_std=math.log(0.6)),
+        value=DeterministicModelCfg(network=[NetworkCfg(layers=[128, 128])]),
+    )
+
+
+@configclass
+class VelocityFlatG1AgentCfg(SkrlRunnerCfg):
+    """The settings of the task's own agent."""
+
+    experiment_name: str = "velocity_flat_g1"
+    max_iterations: int = 1500
+    save_interval: int = 100
+    models: ModelsCfg = ModelsCfg(
+        policy=GaussianModelCfg(network=[NetworkCfg(layers=[256, 128, 128])], initial_log_std=math.log(0.5)),
+        value=DeterministicModelCfg(network=[NetworkCfg(layers=[256, 128, 128])]),
+    )
+    agent: PPOCfg = PPOCfg(
+        rollouts=24,
+        learning_epochs=5,
+        mini_batches=4,
+        discount_factor=0.97,
+        learning_rate=1e-3,
+        learning_rate_scheduler="KLAdaptiveLR",
+        learning_rate_scheduler_kwargs={"kl_threshold": 0.02, "min_lr": 1e-5, "max_lr": 1e-2},
+        observation_preprocessor="RunningStandardScaler",
+        value_preprocessor="RunningStandardScaler",
+        grad_norm_clip=1.0,
+        entropy_loss_scale=0.008,
+        value_loss_scale=1.0,
+    )
+
+
+@configclass
+class VelocityFlatH1AgentCfg(VelocityFlatG1AgentCfg):
+    """As for the smaller humanoid."""
+
+    experiment_name: str = "velocity_flat_h1"
+
+
+@configclass
+class VelocityRoughGo2AgentCfg(SkrlRunnerCfg):
+    """The settings of the task's own agent."""
+
+    experiment_name: str = "velocity_rough_go2"
+    max_iterations: int = 3000
+    save_interval: int = 100
+    models: ModelsCfg = ModelsCfg(
+        policy=GaussianModelCfg(network=[NetworkCfg(layers=[512, 256, 128])], initial_log_std=math.log(1.2)),
+        value=DeterministicModelCfg(network=[NetworkCfg(layers=[512, 256, 128])]),
+    )
+    agent: PPOCfg = PPOCfg(
+        rollouts=16,
+        learning_epochs=5,
+        mini_batches=4,
+        discount_factor=0.98,
+        learning_rate=1e-3,
+        learning_rate_scheduler="KLAdaptiveLR",
+        learning_rate_scheduler_kwargs={"kl_threshold": 0.02, "min_lr": 1e-5, "max_lr": 1e-2},
+        observation_preprocessor="RunningStandardScaler",
+        value_preprocessor="RunningStandardScaler",
+        grad_norm_clip=1.0,
+        entropy_loss_scale=0.005,
+        value_loss_scale=1.0,
+    )
+
+
+@configclass
+class VelocityRoughAnymalCAgentCfg(VelocityRoughGo2AgentCfg):
+    """As for the lighter quadruped, with half the noise at the start."""
+
+    experiment_name: str = "velocity_rough_anymal_c"
+    models: ModelsCfg = ModelsCfg(
+        policy=GaussianModelCfg(network=[NetworkCfg(layers=[512, 256, 128])], initial_log_std=math.log(0.6)),
+        value=DeterministicModelCfg(network=[NetworkCfg(layers=[512, 256, 128])]),
+    )
+
+
+@configclass
+class VelocityFlatGo2DRAgentCfg(VelocityFlatGo2AgentCfg):
+    """The flat task's settings with larger networks and more iterations."""
+
+    experiment_name: str = "velocity_flat_go2_dr"
+    max_iterations: int = 1000
+    save_interval: int = 100
+    models: ModelsCfg = ModelsCfg(
+        policy=GaussianModelCfg(network=[NetworkCfg(layers=[256, 128, 128])], initial_log_std=math.log(1.2)),
+        value=DeterministicModelCfg(network=[NetworkCfg(layers=[256, 128, 128])]),
+    )

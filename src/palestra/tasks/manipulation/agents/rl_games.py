@@ -44,3 +44,11 @@ class ReachFrankaAgentCfg(RlGamesRunnerCfg):
             clip_actions=False,
         ),
     )
+
+
+@configclass
+class ReachFrankaDRAgentCfg(ReachFrankaAgentCfg):
+    """The same with more iterations."""
+
+    experiment_name: str = "reach_franka_dr"
+    max_iterations: int = 200

@@ -17,3 +17,11 @@ class ReachFrankaAgentCfg(RslRlOnPolicyRunnerCfg):
     actor: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[128, 128], distribution_cfg=Gaussian(init_std=0.75))
     critic: RslRlMLPModelCfg = RslRlMLPModelCfg(hidden_dims=[128, 128])
     algorithm: RslRlPpoAlgorithmCfg = RslRlPpoAlgorithmCfg(entropy_coef=0.0, learning_rate=1e-3, num_learning_epochs=4)
+
+
+@configclass
+class ReachFrankaDRAgentCfg(ReachFrankaAgentCfg):
+    """The same with more iterations."""
+
+    experiment_name: str = "reach_franka_dr"
+    max_iterations: int = 200

@@ -1,0 +1,147 @@
+"""A Unitree Go2 follows commanded velocities over slopes, stairs, boxes and rubble.
+
+Terrain, observations, rewards and weights are those of Isaac Lab's rough Go2 task (2.3), with the differences of
+``Velocity-Flat-Go2`` and these: the height grid has vertices every 5 cm, so that stairs are steep; robots start on
+level patches; only feet and trunk meet the ground; who leaves the map starts anew.
+"""
+
+import math
+
+from palestra.assets import ArticulationCfg
+from palestra.envs import ManagerBasedRLEnvCfg, ViewerCfg, mdp
+from palestra.managers import RewardTermCfg, SceneEntityCfg, TerminationTermCfg
+from palestra.rl import ModelCfg, PPOAlgorithmCfg, PPORunnerCfg
+from palestra.robots.unitree_go2 import UNITREE_GO2_CFG
+from palestra.sensors import ContactSensorCfg, RayCasterCfg
+from palestra.sim import SimulationCfg
+from palestra.tasks.locomotion import velocity_rough
+from palestra.tasks.locomotion.velocity import COMMAND
+from palestra.tasks.locomotion.velocity_rough import CurriculumCfg, EventsCfg, ObservationsCfg
+from palestra.terrains import TerrainGeneratorCfg, TerrainImporterCfg
+from palestra.utils import configclass
+
+
+def terrain_for_go2() -> TerrainGeneratorCfg:
+    """Return the rough terrain with boxes and rubble scaled to a small robot."""
+    terrain = velocity_rough.rough_terrain(patch_radius=0.4, max_height_diff=0.06)
+    terrain.sub_terrains["boxes"].grid_height_range = (0.025, 0.1)
+    terrain.sub_terrains["random_rough"].noise_range = (0.01, 0.06)
+    terrain.sub_terrains["random_rough"].noise_step = 0.01
+    return terrain
+
+
+@configclass
+class SceneCfg(velocity_rough.RoughSceneCfg):
+    """The robot on a map of 10 × 20 tiles."""
+
+    terrain: TerrainImporterCfg = velocity_rough.ground(
+        terrain_for_go2(), colliders=["robot/.*_foot", "robot/base", "robot/head"]
+    )
+    robot: ArticulationCfg = UNITREE_GO2_CFG
+    height_scanner: RayCasterCfg = velocity_rough.height_scanner("base_link")
+    feet: ContactSensorCfg = ContactSensorCfg(
+        prim_path="{ENV_REGEX_NS}/Robot/.*_foot", match="geoms", track_air_time=True
+    )
+    trunk: ContactSensorCfg = ContactSensorCfg(prim_path="{ENV_REGEX_NS}/Robot/base_link")
+
+
+@configclass
+class CommandsCfg:
+    """Velocities in the base frame; the yaw rate steers to a drawn heading."""
+
+    base_velocity = mdp.UniformVelocityCommandCfg(
+        asset_name="robot",
+        resampling_time_range=(10.0, 10.0),
+        rel_standing_envs=0.02,
+        rel_heading_envs=1.0,
+        heading_command=True,
+        heading_control_stiffness=0.5,
+        ranges=mdp.UniformVelocityCommandCfg.Ranges(
+            lin_vel_x=(-1.0, 1.0), lin_vel_y=(-0.5, 0.5), ang_vel_z=(-1.0, 1.0), heading=(-math.pi, math.pi)
+        ),
+    )
+
+
+@configclass
+class ActionsCfg:
+    """Joint positions around the standing pose."""
+
+    joint_pos = mdp.JointPositionActionCfg(asset_name="robot", joint_names=[".*"], scale=0.25, use_default_offset=True)
+
+
+@configclass
+class RewardsCfg:
+    """Follow the command; move smoothly."""
+
+    track_lin_vel_xy_exp = RewardTermCfg(
+        func=mdp.track_lin_vel_xy_exp, weight=1.5, params={"command_name": COMMAND, "std": 0.5}
+    )
+    track_ang_vel_z_exp = RewardTermCfg(
+        func=mdp.track_ang_vel_z_exp, weight=0.75, params={"command_name": COMMAND, "std": 0.5}
+    )
+    lin_vel_z_l2 = RewardTermCfg(func=mdp.lin_vel_z_l2, weight=-2.0)
+    ang_vel_xy_l2 = RewardTermCfg(func=mdp.ang_vel_xy_l2, weight=-0.05)
+    dof_torques_l2 = RewardTermCfg(func=mdp.joint_torques_l2, weight=-0.0002)
+    dof_acc_l2 = RewardTermCfg(func=mdp.joint_acc_l2, weight=-2.5e-7)
+    action_rate_l2 = RewardTermCfg(func=mdp.action_rate_l2, weight=-0.01)
+    feet_air_time = RewardTermCfg(
+        func=mdp.feet_air_time,
+        weight=0.01,
+        params={"sensor_cfg": SceneEntityCfg("feet"), "command_name": COMMAND, "threshold": 0.25},
+    )
+
+
+@configclass
+class TerminationsCfg(velocity_rough.TerminationsCfg):
+    """Ends of an episode."""
+
+    base_contact = TerminationTermCfg(
+        func=mdp.illegal_contact, params={"sensor_cfg": SceneEntityCfg("trunk"), "threshold": 1.0}
+    )
+
+
+@configclass
+class EnvCfg(ManagerBasedRLEnvCfg):
+    """20 s episodes at 50 Hz."""
+
+    sim: SimulationCfg = SimulationCfg(dt=0.005, iterations=5, ls_iterations=8)
+    decimation: int = 4
+    episode_length_s: float = 20.0
+    scene: SceneCfg = SceneCfg(num_envs=1024)
+    viewer: ViewerCfg = ViewerCfg(
+        eye=(1.3, -1.6, 0.8), lookat=(0.0, 0.0, -0.05), origin_type="asset_root", asset_name="robot"
+    )
+    commands: CommandsCfg = CommandsCfg()
+    actions: ActionsCfg = ActionsCfg()
+    observations: ObservationsCfg = ObservationsCfg()
+    rewards: RewardsCfg = RewardsCfg()
+    terminations: TerminationsCfg = TerminationsCfg()
+    events: EventsCfg = EventsCfg()
+    curriculum: CurriculumCfg | None = CurriculumCfg()
+
+
+@configclass
+class PlayEnvCfg(EnvCfg):
+    """A few robots without observation noise, on tiles of all difficulties."""
+
+    def __post_init__(self) -> None:
+        self.scene.num_envs = 16
+        self.scene.terrain.max_init_terrain_level = None
+        self.scene.terrain.terrain_generator.num_cols = 10  # type: ignore[union-attr]
+        self.curriculum = None
+        self.observations.policy.enable_corruption = False
+        self.commands.base_velocity.rel_standing_envs = 0.0
+        self.commands.base_velocity.ranges.lin_vel_x = (0.3, 1.0)
+
+
+@configclass
+class AgentCfg(PPORunnerCfg):
+    """The flat task's settings with networks that have room for the height scan."""
+
+    experiment_name: str = "velocity_rough_go2"
+    num_steps_per_env: int = 16
+    max_iterations: int = 3000
+    save_interval: int = 100
+    actor: ModelCfg = ModelCfg(hidden_dims=[512, 256, 128], obs_normalization=True, init_std=1.2, output_gain=0.01)
+    critic: ModelCfg = ModelCfg(hidden_dims=[512, 256, 128], obs_normalization=True)
+    algorithm: PPOAlgorithmCfg = PPOAlgorithmCfg(entropy_coef=0.005, gamma=0.98, desired_kl=0.02)
