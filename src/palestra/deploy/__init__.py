@@ -1,4 +1,4 @@
-"""From a checkpoint to files that run without the trainer: export, and the description that goes with them.
+"""From a checkpoint to files that run without the trainer, and to a robot: export, runtime, what a robot tells and takes.
 
 This module imports nothing, so that a later runtime can live beside the exporter without torch.
 """
