@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 Mode = Literal["control", "damping", "off"]
-"""``"control"`` follows the targets, ``"damping"`` brakes all joints with ``damping`` alone, ``"off"`` gives no torque."""
+"""``"control"`` follows the targets, ``"damping"`` brakes joints with ``damping`` alone, ``"off"`` gives no torque."""
 
 
 @dataclass
