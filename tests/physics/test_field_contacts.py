@@ -1,15 +1,20 @@
 """Contacts with height fields: the GPU's text compiled for the CPU, against brute force and MuJoCo."""
 
 import ctypes
+import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import mujoco
 import numpy as np
 import pytest
 
+from palestra.physics import Engine, make_engine
 from palestra.physics.field_contacts import MOST_CONTACTS, body, own_pairs
+from palestra.sim import SimulationCfg
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler (g++)")
 
@@ -239,3 +244,72 @@ def test_which_pairs_are_taken():
     assert own_pairs(model, np.array([[0, 1], [1, 0], [1, 1]])).tolist() == [True, True, False]
     model.geom_type[1] = int(mujoco.mjtGeom.mjGEOM_MESH)
     assert own_pairs(model, np.array([[0, 1]])).tolist() == [False]
+
+
+LEVEL = """
+<mujoco>
+  <option timestep="0.005"/>
+  <asset><hfield name="ground" nrow="41" ncol="41" size="1 1 0.2 0.2"/></asset>
+  <worldbody>
+    <geom name="ground" type="hfield" hfield="ground"/>
+    <body pos="0.02 0.01 0.3"><freejoint/><geom name="ball" size="0.03" mass="0.5" condim="3"/></body>
+    <body pos="0.5 0.01 0.4"><freejoint/><geom name="box" type="box" size="0.1 0.1 0.05" mass="1"/></body>
+    <body pos="-0.5 0.01 0.4"><freejoint/><geom name="rod" type="capsule" size="0.03 0.1" mass="1" euler="0 90 0"/></body>
+  </worldbody>
+</mujoco>
+"""
+
+
+def level_engine(own: bool) -> Engine:
+    model = mujoco.MjModel.from_xml_string(LEVEL)
+    model.hfield_data[:] = 0.5
+    return make_engine(model, 2, SimulationCfg(dt=0.005, device="cpu", threads=1, own_field_contacts=own))
+
+
+def contacts_of(engine: Engine) -> list[tuple[str, np.ndarray, float]]:
+    """Name of the geom, normal and distance of each contact of the first environment's state."""
+    data = engine.host_data(0)
+    name = engine.model.geom
+    return [(name(c.geom2).name, c.frame[:3].copy(), c.dist) for c in data.contact]
+
+
+def test_things_rest_on_the_cpu_engine_as_on_a_plane() -> None:
+    engine = level_engine(own=True)
+    engine.step(400)
+    height = engine.field("xpos")[0, 1:, 2]
+    assert height.tolist() == pytest.approx([0.13, 0.15, 0.13], abs=2e-3)
+    found = contacts_of(engine)
+    assert sorted(name for name, _, _ in found) == ["ball", "box", "box", "box", "box", "rod", "rod"]
+    for _, normal, distance in found:
+        assert normal == pytest.approx((0, 0, 1), abs=1e-4) and -3e-3 < distance <= 0.0
+
+
+def test_who_wants_mujocos_contacts_gets_them_and_engines_do_not_disturb_each_other() -> None:
+    own, theirs = level_engine(own=True), level_engine(own=False)
+    sunk = own.field("qpos").clone()
+    sunk[:, 0], sunk[:, 2] = 0.049, 0.115  # half a radius under the surface, next to an inner edge
+    numbers = []
+    for engine in (own, theirs, own, theirs):
+        engine.write("qpos", sunk)
+        engine.forward()
+        numbers.append(sum(name == "ball" for name, _, _ in contacts_of(engine)))
+    assert numbers == [1, numbers[1], 1, numbers[1]]
+    assert numbers[1] > 3
+
+
+def test_without_a_compiler_there_is_a_warning_and_mujocos_contacts(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import logging; logging.basicConfig()\n"
+        "from test_field_contacts import level_engine, contacts_of\n"
+        "engine = level_engine(own=True); engine.step(400); engine.step(4)\n"
+        "assert 0.12 < float(engine.field('xpos')[0, 1, 2]) < 0.14\n"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PATH": str(tmp_path)}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    command = [sys.executable, "-c", code, str(Path(__file__).parent)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("contacts with height fields are MuJoCo's own") == 1
+    assert "none of c++, g++, clang++ is installed" in done.stderr
+    assert list(tmp_path.glob("palestra/*.so")) == []

@@ -65,7 +65,7 @@ def _spread_over_height_field(model: mujoco.MjModel, position: np.ndarray, rng: 
     position[:, :2] = place[:, :2] + model.geom_pos[geoms[0], :2]
 
 
-def most_convex_collisions(model: mujoco.MjModel) -> int | None:
+def most_convex_collisions(model: mujoco.MjModel, own_field_contacts: bool = True) -> int | None:
     """Return how many pairs of geoms may need the iterative collision detection at once, if height fields bound them.
 
     MuJoCo Warp reserves memory for each contact; a height field has one such pair with each geom that meets it,
@@ -75,7 +75,8 @@ def most_convex_collisions(model: mujoco.MjModel) -> int | None:
     if not model.nhfield:
         return None
     pairs = _colliding_pairs(model)
-    return max(int(np.count_nonzero(~own_pairs(model, pairs))), 1)
+    left = ~own_pairs(model, pairs) if own_field_contacts else np.ones(len(pairs), bool)
+    return max(int(np.count_nonzero(left)), 1)
 
 
 def _bound_on_height_fields(model: mujoco.MjModel) -> Capacity | None:

@@ -18,6 +18,7 @@ from mujoco import batch as mujoco_batch
 from torch import Tensor
 
 from palestra.errors import ConfigError, did_you_mean
+from palestra.physics import field_contacts_host
 from palestra.physics.base import ACCELERATION_FIELDS, WRITABLE, Columns, Engine, OverflowReport
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class CpuEngine(Engine):
         self.model, self.num_envs, self.device = model, num_envs, torch.device("cpu")
         if model.nv < _DENSE_JACOBIAN_DOFS:
             model.opt.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
+        self._own_field_contacts = cfg.own_field_contacts if model.nhfield else None
         threads = min(cfg.threads or torch.get_num_threads(), num_envs)
         self._batch = mujoco_batch.Batch(model, num_envs, threads)
         self._rows: dict[str, np.ndarray] = {}
@@ -98,6 +100,7 @@ class CpuEngine(Engine):
         self.version += 1
 
     def step(self, num_substeps: int) -> None:
+        self._choose_contacts()
         self._ctrl_rows.copy_(self.ctrl)
         self._batch.step(nstep=num_substeps, stage=self._refreshed_stage)
         self._copy_all()
@@ -111,15 +114,21 @@ class CpuEngine(Engine):
                 return
             rows = torch.from_numpy(ids)
         if self._refreshed_stage == _STAGE_VEL:
+            self._choose_contacts()
             self._batch.forward(ids=ids, stage=_STAGE_VEL)
         for name in self._mirrors:
             self._copy_refreshed(name, rows)
         self.version += 1
 
     def forward(self) -> None:
+        self._choose_contacts()
         self._ctrl_rows.copy_(self.ctrl)
         self._batch.forward()
         self._copy_all()
+
+    def _choose_contacts(self) -> None:
+        if self._own_field_contacts is not None:
+            field_contacts_host.choose(self._own_field_contacts)
 
     def reset(self, env_mask: Tensor | None = None) -> None:
         ids = None if env_mask is None else np.flatnonzero(env_mask.numpy())

@@ -67,12 +67,12 @@ class CudaEngine(Engine):
         wp.init()
         self._wp_device = wp.device_from_torch(self.device)
         self.capacity = self._capacity(model, cfg)
-        convex = most_convex_collisions(model)
+        convex = most_convex_collisions(model, cfg.own_field_contacts)
         with wp.ScopedDevice(self._wp_device):
             self._m = mjw.put_model(_without_autoreset_flag(model))
             self._m.opt.warn_overflow = 0  # it prints from kernels; overflow() counts instead
             self._m.opt.graph_conditional = cfg.solver_early_exit
-            if FieldContacts.wanted(model, self._m):
+            if cfg.own_field_contacts and FieldContacts.wanted(model, self._m):
                 FieldContacts(model, self._m, num_envs)
             if cfg.contact_sensor_maxmatch is not None:
                 self._m.opt.contact_sensor_maxmatch = cfg.contact_sensor_maxmatch

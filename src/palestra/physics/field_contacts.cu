@@ -11,7 +11,8 @@
 // After it: `found` contacts.
 
 constexpr int MOST = 4, SPHERE = 2, CAPSULE = 3, BOX = 6, MOST_BETWEEN = 14;
-constexpr float SAME_FACE = 0.97f, FAR = 1e10f, TINY = 1e-7f;
+constexpr float SAME_FACE = 0.97f, FAR = 1e10f;
+constexpr float CLOSE = 4e-3f;  // of a cell: nearer than that, the direction to a point is rounding
 
 struct Vec {
     float x, y, z;
@@ -89,15 +90,19 @@ auto touch_of = [&](Vec centre_of, float radius, Touch* faces, int room, int& ot
                                        : Vec{x0 + dx, y0, top * z[1] - centre_of.z};
                 if (!below && larger(larger(low.z, high.z), side.z) < -around) continue;
                 bool inside;
-                const Vec q = nearest_of(low, side, high, inside);
-                const float d = sqrtf(dot(q, q));
+                Vec q = nearest_of(low, side, high, inside);
+                float d = sqrtf(dot(q, q));
                 if (d >= nearest && !(inside && !below && d < around)) continue;
                 const Vec ab = sub(side, low), ac = sub(high, low);
                 Vec face = {ab.y * ac.z - ab.z * ac.y, ab.z * ac.x - ab.x * ac.z, ab.x * ac.y - ab.y * ac.x};
                 face = times((face.z < 0.0f ? -1.0f : 1.0f) / sqrtf(dot(face, face)), face);
-                const float sign = below ? 1.0f : -1.0f;
+                if (inside) {  // more digits, and no way out that leads through the ground
+                    const float above = -dot(face, low);
+                    if (above != 0.0f && (above < 0.0f) != below) continue;
+                    d = fabsf(above), q = times(-above, face);
+                }
                 Touch touch;
-                touch.normal = d > TINY && !(inside && d < 1e-3f * radius) ? times(sign / d, q) : face;
+                touch.normal = inside || d < CLOSE * dx ? face : times((below ? 1.0f : -1.0f) / d, q);
                 touch.distance = (below ? -d : d) - radius;
                 touch.point = add(centre_of, times(0.5f, sub(q, times(radius, touch.normal))));
                 if (d < nearest) nearest = d, best = touch;
@@ -169,6 +174,9 @@ if (kind == SPHERE) {
         int others;
         keep(touch_of(at, 0.0f, nullptr, 0, others));
     }
+    float deepest = reach;
+    for (int i = 0; i < number; ++i) deepest = smaller(deepest, kept[i].distance);
+    deepest -= CLOSE * dx;  // what pokes into the box counts where it goes deeper than the corners
     const bool outside = fabsf(middle.x) > half_x + extent[0] || fabsf(middle.y) > half_y + extent[1];
     const int first_row = cell_of(middle.y - extent[1], half_y, dy, nrow) + 1;
     const int last_row = outside ? -1 : cell_of(middle.y + extent[1], half_y, dy, nrow);
@@ -191,7 +199,7 @@ if (kind == SPHERE) {
                     if (push.z > -1e-3f && depth < out) out = depth, normal = push;
                 }
             }
-            if (inside) keep({-out, sub(vertex, times(0.5f * out, normal)), normal});
+            if (inside && -out < deepest) keep({-out, sub(vertex, times(0.5f * out, normal)), normal});
         }
     }
     for (int i = 0; i < number; ++i) emit(kept[i]);

@@ -52,6 +52,10 @@ class SimulationCfg:
     """CUDA: solve each environment's constraints from start to end in one kernel, where the model allows it (Newton, at
     most 31 degrees of freedom); ``False`` takes the engine's own kernels, one after another over all environments."""
 
+    own_field_contacts: bool = True
+    """Find contacts of spheres, capsules and boxes with height fields by distances to their triangles, on both engines;
+    ``False`` leaves them to MuJoCo and MuJoCo Warp. The CPU's choice holds for the whole process."""
+
     nconmax: int | None = None
     """CUDA: contacts allocated per environment; ``None`` probes."""
 
