@@ -313,3 +313,14 @@ def test_without_a_compiler_there_is_a_warning_and_mujocos_contacts(tmp_path: Pa
     assert done.stderr.count("contacts with height fields are MuJoCo's own") == 1
     assert "none of c++, g++, clang++ is installed" in done.stderr
     assert list(tmp_path.glob("palestra/*.so")) == []
+
+
+def test_who_leaves_contacts_to_mujoco_compiles_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from test_field_contacts import level_engine\n"
+        "level_engine(own=False).step(4)\n"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code, str(Path(__file__).parent)], env=environment, check=True, cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -24,6 +24,7 @@ class ModelEdits:
         self._engine = engine
         self._defaults: dict[str, Tensor] = {}
         self._mass: Tensor | None = None
+        self._compensates_gravity = bool(engine.model.body_gravcomp.any())
         self._collecting = False
         self._dirty = False
         self._pending = torch.zeros(engine.num_envs, dtype=torch.bool, device=engine.device)
@@ -90,12 +91,14 @@ class ModelEdits:
             mass, inertia = self.default("body_mass"), self.default("body_inertia")
             rows = torch.stack((mass[0], torch.zeros_like(mass[0]), torch.ones_like(mass[0]), *inertia[0].unbind(-1)))
             self._mass = rows.unsqueeze(1).repeat(1, self._engine.num_envs, 1)
+            if self._compensates_gravity:
+                self.default("body_gravcomp")
         return self._mass
 
     def _write_masses(self, env_mask: Tensor, bodies: Columns) -> None:
         mass, payload, factor, *inertia = self._mass_state()[:, :, bodies]
         self.write("body_mass", mass + payload, env_mask, bodies)
-        if bool(self._engine.model.body_gravcomp.any()):  # a controller carries the weight that it knows of
+        if self._compensates_gravity:  # a controller carries the weight that it knows of
             known = self.default("body_gravcomp")[:, bodies] * self.default("body_mass")[:, bodies]
             self.write("body_gravcomp", known / (mass + payload), env_mask, bodies)
         self.write("body_inertia", torch.stack(inertia, dim=-1) * factor.unsqueeze(-1), env_mask, bodies)

@@ -242,6 +242,32 @@ def test_payload_presses() -> None:
     assert press_force(env).tolist() == pytest.approx([3.5 * G, 2.0 * G], rel=0.01)
 
 
+def test_gravity_compensation_does_not_know_of_a_payload() -> None:
+    """The Franka carries its own weight; what it holds pulls it down."""
+    cfg = load_env_cfg("Reach-Franka")
+    cfg.sim.threads = 1
+    hand = SceneEntityCfg("robot", body_names=["hand"])
+    payload = EventTermCfg(
+        func=mdp.add_body_mass,
+        mode="reset",
+        params={"asset_cfg": hand, "mass_distribution_params": (0.0, 3.0)},
+    )
+    cfg.events = {**vars(cfg.events), "payload": payload}
+    env: Any = make_task("Reach-Franka", num_envs=16, cfg=cfg, seed=3)
+    env.reset()
+    engine, hand_id = env.engine, env.engine.model.body("robot/hand").id
+    mass = engine.model_field("body_mass")[:, hand_id]
+    carried = engine.model_field("body_gravcomp")[:, hand_id] * mass
+    torch.testing.assert_close(carried, torch.full((16,), float(engine.model.body_mass[hand_id])))
+    before = env.scene["robot"].data.body_pos_w[:, hand_id - engine.model.body("robot/link0").id, 2].clone()
+    for _ in range(30):
+        env.step(torch.zeros(16, 7))
+    sunk = before - env.scene["robot"].data.body_pos_w[:, hand_id - engine.model.body("robot/link0").id, 2]
+    heavy, light = mass.argmax(), mass.argmin()
+    assert sunk[heavy] > 0.05 and sunk[light] < 0.25 * sunk[heavy]
+    assert torch.corrcoef(torch.stack((mass, sunk)))[0, 1] > 0.8
+
+
 def test_derived_constants_follow_only_where_something_changed() -> None:
     env = make(only_first(mdp.add_body_mass, asset_cfg=BOX, mass_distribution_params=(2.0, 2.0)))
     body = env.engine.model.body("box/body").id

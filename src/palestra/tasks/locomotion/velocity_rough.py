@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from palestra.assets import AssetBaseCfg
 from palestra.envs import mdp
@@ -96,10 +97,13 @@ class ObservationsCfg(velocity.ObservationsCfg):
 
 @configclass
 class TerminationsCfg(velocity.TerminationsCfg):
-    """The time limit, and the end of the map; a task adds its ways to fail."""
+    """The time limit, the end of the map, and a trunk on the ground; the scene has a contact sensor ``trunk``."""
 
     terrain_out_of_bounds = TerminationTermCfg(
         func=mdp.terrain_out_of_bounds, time_out=True, params={"distance_buffer": 3.0}
+    )
+    base_contact = TerminationTermCfg(
+        func=mdp.illegal_contact, params={"sensor_cfg": SceneEntityCfg("trunk"), "threshold": 1.0}
     )
 
 
@@ -119,3 +123,14 @@ class CurriculumCfg:
     """Harder ground for those who master theirs."""
 
     terrain_levels = CurriculumTermCfg(func=mdp.terrain_levels_vel)
+
+
+def make_playable(cfg: Any) -> None:
+    """Change a task's configuration: a few robots without observation noise, on tiles of all difficulties."""
+    cfg.scene.num_envs = 16
+    cfg.scene.terrain.max_init_terrain_level = None
+    cfg.scene.terrain.terrain_generator.num_cols = 10
+    cfg.curriculum = None
+    cfg.observations.policy.enable_corruption = False
+    cfg.commands.base_velocity.rel_standing_envs = 0.0
+    cfg.commands.base_velocity.ranges.lin_vel_x = (0.3, 1.0)

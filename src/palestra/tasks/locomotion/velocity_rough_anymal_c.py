@@ -5,18 +5,17 @@ Terrain, observations, rewards and weights are those of Isaac Lab's rough ANYmal
 level patches; feet, thighs and trunk meet the ground, shanks do not; who leaves the map starts anew.
 """
 
-import math
-
 from palestra.assets import ArticulationCfg
 from palestra.envs import ManagerBasedRLEnvCfg, ViewerCfg, mdp
-from palestra.managers import RewardTermCfg, SceneEntityCfg, TerminationTermCfg
+from palestra.managers import RewardTermCfg, SceneEntityCfg
 from palestra.rl import ModelCfg, PPOAlgorithmCfg, PPORunnerCfg
 from palestra.robots.anymal_c import ANYMAL_C_CFG
 from palestra.sensors import ContactSensorCfg, RayCasterCfg
 from palestra.sim import SimulationCfg
 from palestra.tasks.locomotion import velocity_rough
 from palestra.tasks.locomotion.velocity import COMMAND
-from palestra.tasks.locomotion.velocity_rough import CurriculumCfg, EventsCfg, ObservationsCfg
+from palestra.tasks.locomotion.velocity_flat_anymal_c import ActionsCfg, CommandsCfg
+from palestra.tasks.locomotion.velocity_rough import CurriculumCfg, EventsCfg, ObservationsCfg, TerminationsCfg
 from palestra.terrains import TerrainImporterCfg
 from palestra.utils import configclass
 
@@ -36,30 +35,6 @@ class SceneCfg(velocity_rough.RoughSceneCfg):
     )
     trunk: ContactSensorCfg = ContactSensorCfg(prim_path="{ENV_REGEX_NS}/Robot/base")
     thighs: ContactSensorCfg = ContactSensorCfg(prim_path="{ENV_REGEX_NS}/Robot/.*_THIGH")
-
-
-@configclass
-class CommandsCfg:
-    """Velocities in the base frame; the yaw rate steers to a drawn heading."""
-
-    base_velocity = mdp.UniformVelocityCommandCfg(
-        asset_name="robot",
-        resampling_time_range=(10.0, 10.0),
-        rel_standing_envs=0.02,
-        rel_heading_envs=1.0,
-        heading_command=True,
-        heading_control_stiffness=0.5,
-        ranges=mdp.UniformVelocityCommandCfg.Ranges(
-            lin_vel_x=(-1.0, 1.0), lin_vel_y=(-1.0, 1.0), ang_vel_z=(-1.0, 1.0), heading=(-math.pi, math.pi)
-        ),
-    )
-
-
-@configclass
-class ActionsCfg:
-    """Joint positions around the standing pose."""
-
-    joint_pos = mdp.JointPositionActionCfg(asset_name="robot", joint_names=[".*"], scale=0.25, use_default_offset=True)
 
 
 @configclass
@@ -88,15 +63,6 @@ class RewardsCfg:
 
 
 @configclass
-class TerminationsCfg(velocity_rough.TerminationsCfg):
-    """Ends of an episode."""
-
-    base_contact = TerminationTermCfg(
-        func=mdp.illegal_contact, params={"sensor_cfg": SceneEntityCfg("trunk"), "threshold": 1.0}
-    )
-
-
-@configclass
 class EnvCfg(ManagerBasedRLEnvCfg):
     """20 s episodes at 50 Hz."""
 
@@ -121,13 +87,7 @@ class PlayEnvCfg(EnvCfg):
     """A few robots without observation noise, on tiles of all difficulties."""
 
     def __post_init__(self) -> None:
-        self.scene.num_envs = 16
-        self.scene.terrain.max_init_terrain_level = None
-        self.scene.terrain.terrain_generator.num_cols = 10  # type: ignore[union-attr]
-        self.curriculum = None
-        self.observations.policy.enable_corruption = False
-        self.commands.base_velocity.rel_standing_envs = 0.0
-        self.commands.base_velocity.ranges.lin_vel_x = (0.3, 1.0)
+        velocity_rough.make_playable(self)
 
 
 @configclass
