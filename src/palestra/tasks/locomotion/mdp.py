@@ -15,10 +15,12 @@ from palestra.assets import Articulation
 from palestra.assets.root_writer import RootWriter
 from palestra.envs.mdp import UniformVelocityCommand
 from palestra.envs.mdp.entities import entity, select
+from palestra.envs.mdp.performance import ended, metric_of
 from palestra.envs.mdp.rewards import largest_recent_force
 from palestra.errors import ConfigError, did_you_mean
 from palestra.managers import CurriculumTermCfg, ManagerTermBase, SceneEntityCfg
 from palestra.sensors import ContactSensor
+from palestra.utils.distributions import check_range
 from palestra.utils.math import quat_apply_inverse, yaw_quat
 
 if TYPE_CHECKING:
@@ -158,8 +160,7 @@ class velocity_stages(ManagerTermBase):  # noqa: N801 - a term, named like the f
             raise ConfigError(f"{where}: episodes is {cfg.params['episodes']}; it must be above 0")
         if not cfg.params["reward_names"]:
             raise ConfigError(f"{where}: reward_names is empty; name the rewards that tell how well the robot tracks")
-        for name in cfg.params["reward_names"]:
-            env.reward_manager.get_weight(name)
+        self._tracking = [metric_of(env, f"reward/{name}") for name in cfg.params["reward_names"]]
         self._tables = torch.tensor(ranges, device=self.device)  # (num_stages, num_ranges, 2)
         self._bounds = torch.tensor(bounds, device=self.device)  # (num_stages, 2)
         self.stage = torch.zeros(1, dtype=torch.int64, device=self.device)
@@ -194,15 +195,12 @@ class velocity_stages(ManagerTermBase):  # noqa: N801 - a term, named like the f
         Returns:
             The present stage's index and its two means.
         """
-        termination = env.termination_manager
-        ended = env_mask & (termination.terminated | termination.time_outs) & (env.episode_length_buf > 0)
-        seconds = env.episode_length_buf.clamp(min=1) * env.step_dt
-        tracked = torch.zeros_like(seconds)
-        for name in reward_names:
-            tracked += env.reward_manager.get_episode_sum(name) / (seconds * env.reward_manager.get_weight(name))
-        survived = (~termination.terminated).to(torch.float32)
+        tracked = torch.zeros(self.num_envs, device=self.device)
+        for metric in self._tracking:
+            tracked += metric()
+        survived = (~env.reset_terminated).to(torch.float32)
         rows = torch.stack((torch.ones_like(tracked), survived, tracked / len(reward_names)))
-        totals = (rows * ended).sum(dim=1)
+        totals = (rows * ended(env, env_mask)).sum(dim=1)
         number, new = totals[0], totals[1:] / totals[0].clamp(min=1.0)
         self.count += number
         needed = episodes * self.num_envs
@@ -229,10 +227,5 @@ class velocity_stages(ManagerTermBase):  # noqa: N801 - a term, named like the f
     def _range(self, stage: Mapping[str, Any], key: str, where: str) -> list[float]:
         if key not in stage:
             return self._ranges[key].tolist()
-        try:
-            low, high = (float(x) for x in stage[key])
-        except (TypeError, ValueError):
-            raise ConfigError(f"{where}: {key} is {stage[key]!r}; it must be (low, high)") from None
-        if not low <= high:
-            raise ConfigError(f"{where}: {key} is {(low, high)}; low must not exceed high")
-        return [low, high]
+        check_range(f"{where}: {key}", stage[key])
+        return [float(x) for x in stage[key]]

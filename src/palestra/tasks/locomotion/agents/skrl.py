@@ -13,6 +13,37 @@ from palestra.integrations.skrl import (
 from palestra.utils import configclass
 
 
+def networks(layers: list[int], std: float) -> ModelsCfg:
+    """Return a policy and a value network.
+
+    Args:
+        layers: widths of the hidden layers of each.
+        std: standard deviation of the noise at the start.
+    """
+    return ModelsCfg(
+        policy=GaussianModelCfg(network=[NetworkCfg(layers=list(layers))], initial_log_std=math.log(std)),
+        value=DeterministicModelCfg(network=[NetworkCfg(layers=list(layers))]),
+    )
+
+
+def walking(discount_factor: float, rollouts: int = 16, entropy_loss_scale: float = 0.005) -> PPOCfg:
+    """Return what all walking tasks share, with a task's discount, steps of a rollout and weight of the entropy."""
+    return PPOCfg(
+        rollouts=rollouts,
+        learning_epochs=5,
+        mini_batches=4,
+        discount_factor=discount_factor,
+        learning_rate=1e-3,
+        learning_rate_scheduler="KLAdaptiveLR",
+        learning_rate_scheduler_kwargs={"kl_threshold": 0.02, "min_lr": 1e-5, "max_lr": 1e-2},
+        observation_preprocessor="RunningStandardScaler",
+        value_preprocessor="RunningStandardScaler",
+        grad_norm_clip=1.0,
+        entropy_loss_scale=entropy_loss_scale,
+        value_loss_scale=1.0,
+    )
+
+
 @configclass
 class VelocityFlatGo2AgentCfg(SkrlRunnerCfg):
     """The settings that were measured for the task's own agent; see its docstring."""
@@ -20,24 +51,18 @@ class VelocityFlatGo2AgentCfg(SkrlRunnerCfg):
     experiment_name: str = "velocity_flat_go2"
     max_iterations: int = 300
     save_interval: int = 50
-    models: ModelsCfg = ModelsCfg(
-        policy=GaussianModelCfg(network=[NetworkCfg(layers=[128, 128])], initial_log_std=math.log(1.2)),
-        value=DeterministicModelCfg(network=[NetworkCfg(layers=[128, 128])]),
-    )
-    agent: PPOCfg = PPOCfg(
-        rollouts=16,
-        learning_epochs=5,
-        mini_batches=4,
-        discount_factor=0.97,
-        learning_rate=1e-3,
-        learning_rate_scheduler="KLAdaptiveLR",
-        learning_rate_scheduler_kwargs={"kl_threshold": 0.02, "min_lr": 1e-5, "max_lr": 1e-2},
-        observation_preprocessor="RunningStandardScaler",
-        value_preprocessor="RunningStandardScaler",
-        grad_norm_clip=1.0,
-        entropy_loss_scale=0.005,
-        value_loss_scale=1.0,
-    )
+    models: ModelsCfg = networks([128, 128], std=1.2)
+    agent: PPOCfg = walking(discount_factor=0.97)
+
+
+@configclass
+class VelocityFlatGo2DRAgentCfg(VelocityFlatGo2AgentCfg):
+    """The flat task's settings with larger networks and more iterations."""
+
+    experiment_name: str = "velocity_flat_go2_dr"
+    max_iterations: int = 1000
+    save_interval: int = 100
+    models: ModelsCfg = networks([256, 128, 128], std=1.2)
 
 
 @configclass
@@ -46,10 +71,7 @@ class VelocityFlatAnymalCAgentCfg(VelocityFlatGo2AgentCfg):
 
     experiment_name: str = "velocity_flat_anymal_c"
     max_iterations: int = 500
-    models: ModelsCfg = ModelsCfg(
-        policy=GaussianModelCfg(network=[NetworkCfg(layers=[128, 128])], initial_log_std=math.log(0.6)),
-        value=DeterministicModelCfg(network=[NetworkCfg(layers=[128, 128])]),
-    )
+    models: ModelsCfg = networks([128, 128], std=0.6)
 
 
 @configclass
@@ -59,24 +81,8 @@ class VelocityFlatG1AgentCfg(SkrlRunnerCfg):
     experiment_name: str = "velocity_flat_g1"
     max_iterations: int = 1500
     save_interval: int = 100
-    models: ModelsCfg = ModelsCfg(
-        policy=GaussianModelCfg(network=[NetworkCfg(layers=[256, 128, 128])], initial_log_std=math.log(0.5)),
-        value=DeterministicModelCfg(network=[NetworkCfg(layers=[256, 128, 128])]),
-    )
-    agent: PPOCfg = PPOCfg(
-        rollouts=24,
-        learning_epochs=5,
-        mini_batches=4,
-        discount_factor=0.97,
-        learning_rate=1e-3,
-        learning_rate_scheduler="KLAdaptiveLR",
-        learning_rate_scheduler_kwargs={"kl_threshold": 0.02, "min_lr": 1e-5, "max_lr": 1e-2},
-        observation_preprocessor="RunningStandardScaler",
-        value_preprocessor="RunningStandardScaler",
-        grad_norm_clip=1.0,
-        entropy_loss_scale=0.008,
-        value_loss_scale=1.0,
-    )
+    models: ModelsCfg = networks([256, 128, 128], std=0.5)
+    agent: PPOCfg = walking(discount_factor=0.97, rollouts=24, entropy_loss_scale=0.008)
 
 
 @configclass
@@ -93,24 +99,8 @@ class VelocityRoughGo2AgentCfg(SkrlRunnerCfg):
     experiment_name: str = "velocity_rough_go2"
     max_iterations: int = 3000
     save_interval: int = 100
-    models: ModelsCfg = ModelsCfg(
-        policy=GaussianModelCfg(network=[NetworkCfg(layers=[512, 256, 128])], initial_log_std=math.log(1.2)),
-        value=DeterministicModelCfg(network=[NetworkCfg(layers=[512, 256, 128])]),
-    )
-    agent: PPOCfg = PPOCfg(
-        rollouts=16,
-        learning_epochs=5,
-        mini_batches=4,
-        discount_factor=0.98,
-        learning_rate=1e-3,
-        learning_rate_scheduler="KLAdaptiveLR",
-        learning_rate_scheduler_kwargs={"kl_threshold": 0.02, "min_lr": 1e-5, "max_lr": 1e-2},
-        observation_preprocessor="RunningStandardScaler",
-        value_preprocessor="RunningStandardScaler",
-        grad_norm_clip=1.0,
-        entropy_loss_scale=0.005,
-        value_loss_scale=1.0,
-    )
+    models: ModelsCfg = networks([512, 256, 128], std=1.2)
+    agent: PPOCfg = walking(discount_factor=0.98)
 
 
 @configclass
@@ -118,20 +108,4 @@ class VelocityRoughAnymalCAgentCfg(VelocityRoughGo2AgentCfg):
     """As for the lighter quadruped, with half the noise at the start."""
 
     experiment_name: str = "velocity_rough_anymal_c"
-    models: ModelsCfg = ModelsCfg(
-        policy=GaussianModelCfg(network=[NetworkCfg(layers=[512, 256, 128])], initial_log_std=math.log(0.6)),
-        value=DeterministicModelCfg(network=[NetworkCfg(layers=[512, 256, 128])]),
-    )
-
-
-@configclass
-class VelocityFlatGo2DRAgentCfg(VelocityFlatGo2AgentCfg):
-    """The flat task's settings with larger networks and more iterations."""
-
-    experiment_name: str = "velocity_flat_go2_dr"
-    max_iterations: int = 1000
-    save_interval: int = 100
-    models: ModelsCfg = ModelsCfg(
-        policy=GaussianModelCfg(network=[NetworkCfg(layers=[256, 128, 128])], initial_log_std=math.log(1.2)),
-        value=DeterministicModelCfg(network=[NetworkCfg(layers=[256, 128, 128])]),
-    )
+    models: ModelsCfg = networks([512, 256, 128], std=0.6)
