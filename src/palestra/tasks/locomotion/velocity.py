@@ -25,15 +25,14 @@ class FlatSceneCfg(InteractiveSceneCfg):
 
 @configclass
 class ObservationsCfg:
-    """What the policy sees."""
+    """What the policy sees, and what only the critic sees."""
 
     @configclass
     class PolicyCfg(ObservationGroupCfg):
-        """12 numbers and three for each joint."""
+        """What a robot measures: 9 numbers and three for each joint."""
 
         enable_corruption: bool = True
 
-        base_lin_vel = ObservationTermCfg(func=mdp.base_lin_vel, noise=Unoise(n_min=-0.1, n_max=0.1))
         base_ang_vel = ObservationTermCfg(func=mdp.base_ang_vel, noise=Unoise(n_min=-0.2, n_max=0.2))
         projected_gravity = ObservationTermCfg(func=mdp.projected_gravity, noise=Unoise(n_min=-0.05, n_max=0.05))
         velocity_commands = ObservationTermCfg(func=mdp.generated_commands, params={"command_name": COMMAND})
@@ -41,7 +40,20 @@ class ObservationsCfg:
         joint_vel = ObservationTermCfg(func=mdp.joint_vel_rel, noise=Unoise(n_min=-1.5, n_max=1.5))
         actions = ObservationTermCfg(func=mdp.last_action)
 
+    @configclass
+    class CriticCfg(PolicyCfg):
+        """The same without noise, and the velocity that no sensor of the robot measures."""
+
+        enable_corruption: bool = False
+
+        base_lin_vel = ObservationTermCfg(func=mdp.base_lin_vel)
+
     policy: PolicyCfg = PolicyCfg()
+    critic: CriticCfg = CriticCfg()
+
+
+OBS_GROUPS: dict[str, list[str]] = {"actor": ["policy"], "critic": ["critic"]}
+"""Observation groups of a walking agent: the critic sees more than the robot's sensors tell."""
 
 
 @configclass
@@ -64,6 +76,44 @@ class EventsCfg:
         func=mdp.reset_joints_by_scale,
         mode="reset",
         params={"position_range": (0.9, 1.1), "velocity_range": (0.0, 0.0)},
+    )
+
+
+GAIT = "gait"
+"""Name of the humanoids' gait clock."""
+
+
+@configclass
+class HumanoidObservationsCfg(ObservationsCfg):
+    """What a robot measures, and the clock of its gait."""
+
+    @configclass
+    class PolicyCfg(ObservationsCfg.PolicyCfg):
+        """Six numbers more: sine, cosine and contact of each foot's phase."""
+
+        gait_phase = ObservationTermCfg(func=mdp.generated_commands, params={"command_name": GAIT})
+
+    @configclass
+    class CriticCfg(ObservationsCfg.CriticCfg):
+        """Likewise."""
+
+        gait_phase = ObservationTermCfg(func=mdp.generated_commands, params={"command_name": GAIT})
+
+    policy: PolicyCfg = PolicyCfg()
+    critic: CriticCfg = CriticCfg()
+
+
+def walking_gait(left: str, right: str) -> mdp.GaitPhaseCommandCfg:
+    """Return a clock of 1.25 strides a second whose feet take turns and overlap for a tenth of the stride.
+
+    Args:
+        left: element of the contact sensor that is the left foot.
+        right: the right foot.
+    """
+    return mdp.GaitPhaseCommandCfg(
+        resampling_time_range=(1.0e6, 1.0e6),
+        offsets={left: 0.0, right: 0.5},
+        ranges=mdp.GaitPhaseCommandCfg.Ranges(frequency=(1.25, 1.25), duty_factor=(0.6, 0.6)),
     )
 
 

@@ -133,6 +133,7 @@ class AgentCfg(PPORunnerCfg):
     num_steps_per_env: int = 16
     max_iterations: int = 500
     save_interval: int = 50
+    obs_groups: dict[str, list[str]] = velocity.OBS_GROUPS
     actor: ModelCfg = ModelCfg(hidden_dims=[128, 128], obs_normalization=True, init_std=0.6, output_gain=0.01)
     critic: ModelCfg = ModelCfg(hidden_dims=[128, 128], obs_normalization=True)
     algorithm: PPOAlgorithmCfg = PPOAlgorithmCfg(entropy_coef=0.005, gamma=0.97, desired_kl=0.02)

@@ -66,15 +66,14 @@ class ActionsCfg:
 
 @configclass
 class ObservationsCfg:
-    """What the policy sees."""
+    """What the policy sees, and what only the critic sees."""
 
     @configclass
     class PolicyCfg(ObservationGroupCfg):
-        """48 numbers."""
+        """45 numbers, all of which the robot measures or knows."""
 
         enable_corruption: bool = True
 
-        base_lin_vel = ObservationTermCfg(func=mdp.base_lin_vel, noise=Unoise(n_min=-0.1, n_max=0.1))
         base_ang_vel = ObservationTermCfg(func=mdp.base_ang_vel, noise=Unoise(n_min=-0.2, n_max=0.2))
         projected_gravity = ObservationTermCfg(func=mdp.projected_gravity, noise=Unoise(n_min=-0.05, n_max=0.05))
         velocity_commands = ObservationTermCfg(func=mdp.generated_commands, params={"command_name": "base_velocity"})
@@ -82,7 +81,16 @@ class ObservationsCfg:
         joint_vel = ObservationTermCfg(func=mdp.joint_vel_rel, noise=Unoise(n_min=-1.5, n_max=1.5))
         actions = ObservationTermCfg(func=mdp.last_action)
 
+    @configclass
+    class CriticCfg(PolicyCfg):
+        """The same without noise, and the velocity that no sensor of the robot measures."""
+
+        enable_corruption: bool = False
+
+        base_lin_vel = ObservationTermCfg(func=mdp.base_lin_vel)
+
     policy: PolicyCfg = PolicyCfg()
+    critic: CriticCfg = CriticCfg()
 
 
 @configclass
@@ -180,6 +188,7 @@ class AgentCfg(PPORunnerCfg):
     num_steps_per_env: int = 16
     max_iterations: int = 300
     save_interval: int = 50
+    obs_groups: dict[str, list[str]] = {"actor": ["policy"], "critic": ["critic"]}
     actor: ModelCfg = ModelCfg(hidden_dims=[128, 128], obs_normalization=True, init_std=1.2, output_gain=0.01)
     critic: ModelCfg = ModelCfg(hidden_dims=[128, 128], obs_normalization=True)
     algorithm: PPOAlgorithmCfg = PPOAlgorithmCfg(entropy_coef=0.005, gamma=0.97, desired_kl=0.02)

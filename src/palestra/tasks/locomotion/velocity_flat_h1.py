@@ -15,7 +15,7 @@ from palestra.sensors import ContactSensorCfg
 from palestra.sim import SimulationCfg
 from palestra.tasks.locomotion import mdp as walking
 from palestra.tasks.locomotion import velocity
-from palestra.tasks.locomotion.velocity import COMMAND, HumanoidEventsCfg, ObservationsCfg
+from palestra.tasks.locomotion.velocity import COMMAND, GAIT, HumanoidEventsCfg, HumanoidObservationsCfg
 from palestra.utils import configclass
 
 
@@ -29,7 +29,7 @@ class SceneCfg(velocity.FlatSceneCfg):
 
 @configclass
 class CommandsCfg:
-    """Velocities in the base frame; the yaw rate steers to a drawn heading."""
+    """Velocities in the base frame, the yaw rate of which steers to a drawn heading; and the clock of the gait."""
 
     base_velocity = mdp.UniformVelocityCommandCfg(
         asset_name="robot",
@@ -42,6 +42,7 @@ class CommandsCfg:
             lin_vel_x=(0.0, 1.0), lin_vel_y=(-0.5, 0.5), ang_vel_z=(-1.0, 1.0), heading=(-math.pi, math.pi)
         ),
     )
+    gait: mdp.GaitPhaseCommandCfg = velocity.walking_gait("left_ankle_link", "right_ankle_link")
 
 
 @configclass
@@ -62,10 +63,19 @@ class RewardsCfg:
     track_ang_vel_z_exp = RewardTermCfg(
         func=walking.track_ang_vel_z_world_exp, weight=1.0, params={"command_name": COMMAND, "std": 0.5}
     )
-    feet_air_time = RewardTermCfg(
-        func=walking.feet_air_time_positive_biped,
+    feet_gait = RewardTermCfg(
+        func=mdp.feet_gait,
         weight=1.0,
-        params={"command_name": COMMAND, "threshold": 0.6, "sensor_cfg": SceneEntityCfg("feet")},
+        params={"command_name": GAIT, "sensor_cfg": SceneEntityCfg("feet"), "velocity_command_name": COMMAND},
+    )
+    feet_swing_height = RewardTermCfg(
+        func=mdp.feet_swing_height_l2,
+        weight=-20.0,
+        params={
+            "target_height": 0.13,
+            "sensor_cfg": SceneEntityCfg("feet"),
+            "asset_cfg": SceneEntityCfg("robot", body_names=[".*_ankle_link"]),
+        },
     )
     feet_slide = RewardTermCfg(
         func=walking.feet_slide,
@@ -147,7 +157,7 @@ class EnvCfg(ManagerBasedRLEnvCfg):
     )
     commands: CommandsCfg = CommandsCfg()
     actions: ActionsCfg = ActionsCfg()
-    observations: ObservationsCfg = ObservationsCfg()
+    observations: HumanoidObservationsCfg = HumanoidObservationsCfg()
     rewards: RewardsCfg = RewardsCfg()
     terminations: TerminationsCfg = TerminationsCfg()
     events: HumanoidEventsCfg = HumanoidEventsCfg()
@@ -175,6 +185,7 @@ class AgentCfg(PPORunnerCfg):
     num_steps_per_env: int = 24
     max_iterations: int = 1500
     save_interval: int = 100
+    obs_groups: dict[str, list[str]] = velocity.OBS_GROUPS
     actor: ModelCfg = ModelCfg(hidden_dims=[256, 128, 128], obs_normalization=True, init_std=0.5, output_gain=0.01)
     critic: ModelCfg = ModelCfg(hidden_dims=[256, 128, 128], obs_normalization=True)
     algorithm: PPOAlgorithmCfg = PPOAlgorithmCfg(entropy_coef=0.008, gamma=0.97, desired_kl=0.02)

@@ -77,22 +77,33 @@ class RoughSceneCfg(InteractiveSceneCfg):
     sun = AssetBaseCfg(spawn=DistantLightCfg())
 
 
+def _height_scan(noise: Unoise | None) -> ObservationTermCfg:
+    return ObservationTermCfg(
+        func=mdp.height_scan,
+        params={"sensor_cfg": SceneEntityCfg("height_scanner")},
+        noise=noise,
+        clip=(-1.0, 1.0),
+    )
+
+
 @configclass
 class ObservationsCfg(velocity.ObservationsCfg):
-    """What the policy sees."""
+    """What is seen on flat ground, and the heights of 187 points around the robot."""
 
     @configclass
     class PolicyCfg(velocity.ObservationsCfg.PolicyCfg):
-        """What it sees on flat ground, and the heights of 187 points around the robot."""
+        """The heights with an error of up to 10 cm."""
 
-        height_scan = ObservationTermCfg(
-            func=mdp.height_scan,
-            params={"sensor_cfg": SceneEntityCfg("height_scanner")},
-            noise=Unoise(n_min=-0.1, n_max=0.1),
-            clip=(-1.0, 1.0),
-        )
+        height_scan = _height_scan(Unoise(n_min=-0.1, n_max=0.1))
+
+    @configclass
+    class CriticCfg(velocity.ObservationsCfg.CriticCfg):
+        """The heights without error."""
+
+        height_scan = _height_scan(None)
 
     policy: PolicyCfg = PolicyCfg()
+    critic: CriticCfg = CriticCfg()
 
 
 @configclass

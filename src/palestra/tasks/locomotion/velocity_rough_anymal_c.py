@@ -12,7 +12,7 @@ from palestra.rl import ModelCfg, PPOAlgorithmCfg, PPORunnerCfg
 from palestra.robots.anymal_c import ANYMAL_C_CFG
 from palestra.sensors import ContactSensorCfg, RayCasterCfg
 from palestra.sim import SimulationCfg
-from palestra.tasks.locomotion import velocity_rough
+from palestra.tasks.locomotion import velocity, velocity_rough
 from palestra.tasks.locomotion.velocity import COMMAND
 from palestra.tasks.locomotion.velocity_flat_anymal_c import ActionsCfg, CommandsCfg
 from palestra.tasks.locomotion.velocity_rough import CurriculumCfg, EventsCfg, ObservationsCfg, TerminationsCfg
@@ -98,6 +98,7 @@ class AgentCfg(PPORunnerCfg):
     num_steps_per_env: int = 16
     max_iterations: int = 3000
     save_interval: int = 100
+    obs_groups: dict[str, list[str]] = velocity.OBS_GROUPS
     actor: ModelCfg = ModelCfg(hidden_dims=[512, 256, 128], obs_normalization=True, init_std=0.6, output_gain=0.01)
     critic: ModelCfg = ModelCfg(hidden_dims=[512, 256, 128], obs_normalization=True)
     algorithm: PPOAlgorithmCfg = PPOAlgorithmCfg(entropy_coef=0.005, gamma=0.98, desired_kl=0.02)

@@ -12,7 +12,7 @@ from palestra.rl import ModelCfg, PPOAlgorithmCfg, PPORunnerCfg
 from palestra.robots.unitree_go2 import UNITREE_GO2_CFG
 from palestra.sensors import ContactSensorCfg, RayCasterCfg
 from palestra.sim import SimulationCfg
-from palestra.tasks.locomotion import velocity_rough
+from palestra.tasks.locomotion import velocity, velocity_rough
 from palestra.tasks.locomotion.velocity import COMMAND
 from palestra.tasks.locomotion.velocity_flat_go2 import ActionsCfg, CommandsCfg
 from palestra.tasks.locomotion.velocity_rough import CurriculumCfg, EventsCfg, ObservationsCfg, TerminationsCfg
@@ -102,6 +102,7 @@ class AgentCfg(PPORunnerCfg):
     num_steps_per_env: int = 16
     max_iterations: int = 3000
     save_interval: int = 100
+    obs_groups: dict[str, list[str]] = velocity.OBS_GROUPS
     actor: ModelCfg = ModelCfg(hidden_dims=[512, 256, 128], obs_normalization=True, init_std=1.2, output_gain=0.01)
     critic: ModelCfg = ModelCfg(hidden_dims=[512, 256, 128], obs_normalization=True)
     algorithm: PPOAlgorithmCfg = PPOAlgorithmCfg(entropy_coef=0.005, gamma=0.98, desired_kl=0.02)

@@ -1,6 +1,7 @@
 """RSL-RL's settings for the locomotion tasks, the same as those of the tasks' own learner."""
 
 from palestra.integrations.rsl_rl.cfg import RslRlMLPModelCfg, RslRlOnPolicyRunnerCfg, RslRlPpoAlgorithmCfg
+from palestra.tasks.locomotion.velocity import OBS_GROUPS
 from palestra.utils import configclass
 
 Gaussian = RslRlMLPModelCfg.GaussianDistributionCfg
@@ -14,6 +15,7 @@ class VelocityFlatGo2AgentCfg(RslRlOnPolicyRunnerCfg):
     num_steps_per_env: int = 16
     max_iterations: int = 300
     save_interval: int = 50
+    obs_groups: dict[str, list[str]] = OBS_GROUPS
     actor: RslRlMLPModelCfg = RslRlMLPModelCfg(
         hidden_dims=[128, 128], obs_normalization=True, distribution_cfg=Gaussian(init_std=1.2)
     )
@@ -40,6 +42,7 @@ class VelocityFlatG1AgentCfg(RslRlOnPolicyRunnerCfg):
     num_steps_per_env: int = 24
     max_iterations: int = 1500
     save_interval: int = 100
+    obs_groups: dict[str, list[str]] = OBS_GROUPS
     actor: RslRlMLPModelCfg = RslRlMLPModelCfg(
         hidden_dims=[256, 128, 128], obs_normalization=True, distribution_cfg=Gaussian(init_std=0.5)
     )
@@ -62,6 +65,7 @@ class VelocityRoughGo2AgentCfg(RslRlOnPolicyRunnerCfg):
     num_steps_per_env: int = 16
     max_iterations: int = 3000
     save_interval: int = 100
+    obs_groups: dict[str, list[str]] = OBS_GROUPS
     actor: RslRlMLPModelCfg = RslRlMLPModelCfg(
         hidden_dims=[512, 256, 128], obs_normalization=True, distribution_cfg=Gaussian(init_std=1.2)
     )
@@ -86,6 +90,7 @@ class VelocityFlatGo2DRAgentCfg(VelocityFlatGo2AgentCfg):
     experiment_name: str = "velocity_flat_go2_dr"
     max_iterations: int = 1000
     save_interval: int = 100
+    obs_groups: dict[str, list[str]] = OBS_GROUPS
     actor: RslRlMLPModelCfg = RslRlMLPModelCfg(
         hidden_dims=[256, 128, 128], obs_normalization=True, distribution_cfg=Gaussian(init_std=1.2)
     )
