@@ -48,24 +48,27 @@ def test_control_period(go2):
 
 def test_observation_slices_cover_the_group_in_order(go2):
     policy = go2["observations"]["policy"]
-    assert policy["width"] == 48 and policy["concatenated"]
+    assert policy["width"] == 45 and policy["concatenated"]
     assert {t["name"]: t["slice"] for t in policy["terms"]} == {
-        "base_lin_vel": [0, 3],
-        "base_ang_vel": [3, 6],
-        "projected_gravity": [6, 9],
-        "velocity_commands": [9, 12],
-        "joint_pos": [12, 24],
-        "joint_vel": [24, 36],
-        "actions": [36, 48],
+        "base_ang_vel": [0, 3],
+        "projected_gravity": [3, 6],
+        "velocity_commands": [6, 9],
+        "joint_pos": [9, 21],
+        "joint_vel": [21, 33],
+        "actions": [33, 45],
     }
     entries = [entry for term in policy["terms"] for entry in term["entries"]]
-    assert [entry["index"] for entry in entries] == list(range(48))
+    assert [entry["index"] for entry in entries] == list(range(45))
 
 
 def test_observation_entries_have_names_units_and_frames(go2):
     terms = {t["name"]: t for t in go2["observations"]["policy"]["terms"]}
-    assert terms["base_lin_vel"]["entries"][1] == {
-        "index": 1, "name": "base_lin_vel/y", "units": "m/s", "frame": "base", "age": 0
+    assert terms["base_ang_vel"]["entries"][1] == {
+        "index": 1, "name": "base_ang_vel/y", "units": "rad/s", "frame": "base", "age": 0
+    }  # fmt: skip
+    critic = {t["name"]: t for t in go2["observations"]["critic"]["terms"]}
+    assert critic["base_lin_vel"]["entries"][1] == {
+        "index": 46, "name": "base_lin_vel/y", "units": "m/s", "frame": "base", "age": 0
     }  # fmt: skip
     assert [e["units"] for e in terms["velocity_commands"]["entries"]] == ["m/s", "m/s", "rad/s"]
     assert terms["joint_pos"]["joint_names"] == LEGS

@@ -160,7 +160,7 @@ def test_a_step_to_a_clock_and_a_place_is_free_of_host_access() -> None:
     with guarded():
         for _ in range(4):
             obs, *_ = env.step_in_place(action)
-    assert obs["policy"].shape == (4, 48 + 12 + 4)
+    assert obs["policy"].shape == (4, 45 + 12 + 4)
     assert (env.command_manager.get_command("gait") != clock)[:, :8].all()
     assert (env.command_manager.get_command("place") != place).all()
     log = env.fetch_log()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from palestra.assets import Articulation
 from palestra.envs import ManagerBasedRLEnv, mdp
 from palestra.envs.mdp.entities import entity
 from palestra.envs.mdp.io import describe_observation
@@ -183,6 +184,37 @@ def test_the_threshold_is_in_newtons(make_env: MakeEnv) -> None:
     forces.zero_()
     forces[:, 0, 2], forces[:, 2, 2] = 4.0, 6.0
     same(gait_reward(env), 0.5)
+
+
+def test_who_is_told_to_stand_has_all_feet_on_the_ground(make_env: MakeEnv) -> None:
+    env = walking(make_env, {"velocity_command_name": "velocity", "standing_below": 0.2})
+    forces = entity(env, "contacts", ContactSensor).data.net_forces_w
+    forces.zero_()
+    forces[:, 0, 2] = 50.0  # the base alone touches
+    env.command_manager.get_term("gait").desired_contact.fill_(False)
+    velocity = env.command_manager.get_command("velocity")
+    velocity.copy_(torch.tensor([[0.0, 0.0, 0.21], [0.1, 0.1, 0.1], [0.0, -0.3, 0.0]]))  # norms 0.21, 0.17, 0.3
+    same(gait_reward(env), torch.tensor([0.5, 0.5, 0.5]))
+    forces[:, 2, 2] = 50.0  # and the hand
+    same(gait_reward(env), torch.tensor([0.0, 1.0, 0.0]))
+
+
+def test_feet_in_the_air_are_to_be_at_a_height(make_env: MakeEnv) -> None:
+    params = {
+        "target_height": 0.5,
+        "sensor_cfg": SceneEntityCfg("contacts", body_names=["base", "hand"]),
+        "asset_cfg": SceneEntityCfg("robot", body_names=["base", "hand"]),
+    }
+    env = make_env(rewards={"swing": RewardTermCfg(func=mdp.feet_swing_height_l2, weight=-1.0, params=params)})
+    forces = entity(env, "contacts", ContactSensor).data.net_forces_w_history
+    forces.zero_()
+    env.reset(seed=0)
+    base, _, hand = (entity(env, "robot", Articulation).data.body_pos_w[0, :, 2] - env.scene.env_origins[0, 2]).tolist()
+    env.reward_manager.compute(DT, torch.ones(3, dtype=torch.bool))
+    same(env.reward_manager.step_values[0][0], (base - 0.5) ** 2 + (hand - 0.5) ** 2)
+    forces[:, 0, 0, 1] = -50.0  # the base pushed something, at the newest of the forces
+    env.reward_manager.compute(DT, torch.ones(3, dtype=torch.bool))
+    same(env.reward_manager.step_values[0][0], (hand - 0.5) ** 2)
 
 
 def test_a_step_uses_the_clock_that_the_policy_saw(make_env: MakeEnv) -> None:
