@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train a policy and leave a run folder with checkpoints, curves and a video",
     "play": "watch a trained policy, in a window or as a video",
     "eval": "measure a trained policy over many episodes",
+    "distill": "teach a student that sees what the robot measures to act as a trained policy does",
     "export": "write a trained policy as TorchScript and ONNX, with a description for the robot",
     "tasks": "list the tasks",
     "info": "describe every observation and action of a task or a run",
