@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
-from toy_env import PointMassEnv
 from torch import Tensor
+from toy_env import PointMassEnv
 
 from palestra.errors import ConfigError
 from palestra.integrations import policy_of
@@ -157,7 +157,11 @@ def test_the_teacher_leads_at_first():
     ],
 )
 def test_bad_settings(changes, message):
-    with pytest.raises(ConfigError, match=message):
-        cfg = settings(**changes)
+    cfg = settings(**changes)
+
+    def distil_with_them() -> None:
         cfg.validate_config()
         Distiller(PointMassEnv(), teacher, cfg)
+
+    with pytest.raises(ConfigError, match=message):
+        distil_with_them()

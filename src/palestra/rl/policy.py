@@ -109,7 +109,10 @@ def policy_of(content: dict[str, Any], device: torch.device | str = "cpu") -> In
     groups, config = content["obs_groups"]["actor"], content["config"]
     width = sum(content["observation_dims"][name] for name in groups)
     cfg, recurrent = ModelCfg(**config["actor"]), config.get("rnn")
-    kind = (RecurrentPolicy, RecurrentActor) if recurrent else (InferencePolicy, Actor)
-    actor = kind[1](width, content["num_actions"], cfg, *(recurrent or []))
+    if recurrent:
+        remembering = RecurrentActor(width, content["num_actions"], cfg, *recurrent)
+        remembering.load_state_dict(content["actor_state_dict"])
+        return RecurrentPolicy(remembering.to(device), groups, config["clip_actions"])
+    actor = Actor(width, content["num_actions"], cfg)
     actor.load_state_dict(content["actor_state_dict"])
-    return kind[0](actor.to(device), groups, config["clip_actions"])
+    return InferencePolicy(actor.to(device), groups, config["clip_actions"])
