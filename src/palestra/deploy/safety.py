@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -201,7 +201,7 @@ class SafetyMonitor:
         if problem is not None:
             self.freshness.update(None, now)
             if not self.tripped:
-                self.trip(now, "bad_sensor", problem)
+                self.trip(now, "bad_sensor", *problem)
             return False
         behind = self.freshness.update(float(state.stamp), now)
         if behind > 0.0 and not self.tripped:
@@ -213,7 +213,7 @@ class SafetyMonitor:
         self._vel = np.array(state.joint_vel, np.float64)
         return True
 
-    def _problem(self, state: RobotState) -> str | None:
+    def _problem(self, state: RobotState) -> _Problem | None:
         required: dict[str, tuple[Any, int | None]] = {
             "joint_pos": (state.joint_pos, self._count),
             "joint_vel": (state.joint_vel, self._count),
@@ -227,12 +227,12 @@ class SafetyMonitor:
         extra = state.extra if isinstance(state.extra, Mapping) else {"extra": None}
         required |= {name: (value, None) for name, value in extra.items()}
         for name, (value, width) in required.items():
-            message = _bad_vector(name, value, width, self.limits.joint_names)
-            if message is not None:
-                return message
+            problem = _bad_vector(name, value, width, self.limits.joint_names)
+            if problem is not None:
+                return problem
         stamp = state.stamp
         if isinstance(stamp, bool) or not isinstance(stamp, int | float | np.number) or not math.isfinite(stamp):
-            return f"the sensors' stamp is {stamp!r}; it must be a number of seconds"
+            return _Problem(f"the sensors' stamp is {stamp!r}; it must be a number of seconds")
         return None
 
     def _check_age(self, now: float) -> None:
@@ -299,11 +299,12 @@ class SafetyMonitor:
 
     def _check_command(self, command: RobotCommand, now: float) -> None:
         for name in ("joint_pos_target", "joint_vel_target", "joint_effort", "stiffness", "damping"):
-            message = _bad_vector(name, getattr(command, name), self._count, self.limits.joint_names)
-            if message is None and name in ("stiffness", "damping") and np.asarray(getattr(command, name)).min() < 0.0:
-                message = f"{name} has negative entries"
-            if message is not None:
-                self.trip(now, "bad_target", message)
+            values = getattr(command, name)
+            problem = _bad_vector(name, values, self._count, self.limits.joint_names)
+            if problem is None and name in ("stiffness", "damping") and np.asarray(values).min(initial=0.0) < 0.0:
+                problem = _Problem(f"{name} has negative entries")
+            if problem is not None:
+                self.trip(now, "bad_target", *problem)
                 return
 
     def _within_limits(self, command: RobotCommand) -> RobotCommand:
@@ -341,22 +342,32 @@ def tilt_of(quat: np.ndarray) -> float:
     return math.acos(max(-1.0, min(1.0, 1.0 - 2.0 * float(quat[1] ** 2 + quat[2] ** 2))))
 
 
-def _bad_vector(name: str, value: Any, width: int | None, joint_names: tuple[str, ...]) -> str | None:
+class _Problem(NamedTuple):
+    message: str
+    joint: str | None = None
+    value: float | None = None
+    limit: float | None = None
+
+
+def _bad_vector(name: str, value: Any, width: int | None, joint_names: tuple[str, ...]) -> _Problem | None:
     """Return what is wrong with numbers, or None."""
     if value is None:
-        return f"{name} is missing"
+        return _Problem(f"{name} is missing")
     try:
         given = np.asarray(value)
         numbers = given.astype(np.float64) if given.dtype.kind in "fiubO" else None
     except (TypeError, ValueError, OverflowError):
         numbers = None
     if numbers is None:
-        return f"{name} holds no numbers but {type(value).__name__}"
+        return _Problem(f"{name} holds no numbers but {type(value).__name__}")
     if width is not None and numbers.shape != (width,):
-        return f"{name} has shape {numbers.shape}; it must be ({width},)"
+        return _Problem(f"{name} has shape {numbers.shape}; it must be ({width},)")
     plausible = np.abs(numbers) <= _GREATEST  # false for NaN
     if plausible.all():
         return None
     at = int(np.flatnonzero(~plausible)[0])
-    where = f" of {joint_names[at]!r}" if width is not None and width == len(joint_names) else f" at index {at}"
-    return f"{name}{where} is {numbers.flat[at]:g}; no magnitude beyond {_GREATEST:g} is believed"
+    joint = None if name.startswith("base_") or width != len(joint_names) else joint_names[at]
+    where = f"at index {at}" if joint is None else f"of {joint!r}"
+    bad = float(numbers.flat[at])
+    message = f"{name} {where} is {bad:g}; it must be finite, and no greater than {_GREATEST:g}"
+    return _Problem(message, joint, bad, _GREATEST)
