@@ -85,8 +85,11 @@ def run(args: argparse.Namespace) -> int:
         f"{1.0 / runner.step_dt:.4g} Hz, golden vectors within {error:.1e}"
     )
     gc.freeze()  # what is loaded need not be searched for garbage while the robot moves
-    with _signals(controller):
-        outcome = controller.run(duration, on_step=_Status())
+    try:
+        with _signals(controller):
+            outcome = controller.run(duration, on_step=_Status())
+    finally:
+        gc.unfreeze()
     _report(controller, outcome)
     return TRIPPED if outcome.trips else 0
 
