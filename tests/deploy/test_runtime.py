@@ -309,7 +309,7 @@ def test_it_all_runs_where_torch_and_mujoco_are_absent(exported, tmp_path):
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         import numpy as np
         from palestra.deploy import blackbox, bundle, commands, controller, freshness, golden, limits, loop
-        from palestra.deploy import robot, robots, runtime, safety, session, stand, startup
+        from palestra.deploy import recording, robot, robots, runtime, safety, session, stand, startup
         from palestra.cli.main import main
 
         runner = runtime.PolicyRunner({str(exported)!r})
