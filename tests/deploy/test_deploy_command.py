@@ -102,6 +102,11 @@ def test_a_trip_ends_with_one_and_leaves_a_black_box(exported, robot, capsys):
     assert [event["cause"] for event in events if event["event"] == "trip"] == ["tilt"]
 
 
+def test_a_command_beyond_training_is_bounded_and_said(exported, robot, capsys):
+    assert deploy("--duration", "0.1", "--command", "base_velocity=2,0,-0.5") == 0
+    assert "command 'base_velocity' is bounded to the ranges of training: [1.0, 0.0, -0.5]" in capsys.readouterr().out
+
+
 def test_ctrl_c_brakes_and_ends_cleanly(exported, robot, capsys):
     threading.Timer(1.0, signal.raise_signal, [signal.SIGINT]).start()
     before = signal.getsignal(signal.SIGINT)

@@ -21,6 +21,8 @@ from exported_leg import (
     some_sensors,
     weights,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from palestra.deploy.runtime import PolicyRunner
@@ -33,6 +35,11 @@ COMMAND = np.array([0.5, 0.0, -0.2])
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory) -> Path:
     return export_leg(tmp_path_factory.mktemp("leg"))
+
+
+@pytest.fixture(scope="module")
+def shared(exported) -> PolicyRunner:
+    return PolicyRunner(exported)
 
 
 @pytest.fixture
@@ -121,6 +128,30 @@ def test_wrong_sensors_are_named_and_change_nothing(exported, change, message):
         runner.step(spoilt, {"base_velocity": COMMAND})
     found, wanted = runner.step(sensors, {"base_velocity": COMMAND}), leg.step(sensors, COMMAND)
     np.testing.assert_allclose(found["obs"], wanted["obs"], atol=2e-6)  # the state went on from the step before
+
+
+NUMBER = st.one_of(st.floats(-2.0, 2.0), st.floats(allow_nan=True, allow_infinity=True), st.integers(-(10**40), 10**40))
+ANY = st.one_of(st.lists(NUMBER, min_size=3, max_size=4), st.lists(st.none(), max_size=4), st.text(max_size=3), NUMBER)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.fixed_dictionaries({}, optional=dict.fromkeys(["joint_pos", "joint_vel", "base_ang_vel", "base_quat"], ANY)), ANY
+)
+def test_whatever_is_given_the_answer_is_finite_or_one_line(shared, changes, command):
+    shared.reset()
+    sensors = {**some_sensors(np.random.default_rng(0)), **changes}
+    found, message = {}, ""
+    try:
+        found = shared.step(sensors, {"base_velocity": command})
+    except PalestraError as error:
+        message = str(error)
+    assert bool(message) is not bool(found) and "\n" not in message
+    if found:
+        assert all(np.isfinite(value).all() for value in found.values())
+        assert all(np.isfinite(np.asarray(value, float)).all() for value in (*sensors.values(), command))
+    plain = shared.step(some_sensors(np.random.default_rng(1)), {"base_velocity": COMMAND})
+    assert all(np.isfinite(value).all() for value in plain.values())
 
 
 def test_commands_by_name_or_by_input_and_their_errors(exported):

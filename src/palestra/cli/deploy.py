@@ -167,4 +167,6 @@ def _give(operator: OperatorCommands, text: str) -> None:
         values = []
     if not values:
         raise ConfigError(f"--command is {text!r}; it must be NAME=number,number,…")
-    operator.set(name, values, 0.0, hold=True)
+    taken = operator.set(name, values, 0.0, hold=True).tolist()
+    if taken != values:
+        print(f"command {name!r} is bounded to the ranges of training: {taken}")

@@ -135,7 +135,7 @@ class Controller:
         error = check_policy(self.runner)
         missing = self.operator.missing()
         if missing:
-            raise PalestraError(f"the policy needs the command {missing[0]!r}, for which zero is outside the ranges")
+            raise PalestraError(f"the policy needs the command {missing[0]!r}, and zero is not among its values")
         try:
             self.robot.connect()
         except OSError as failure:  # ConnectionError is one
