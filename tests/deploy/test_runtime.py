@@ -1,5 +1,6 @@
 """The runtime: same numbers as numpy, state carried, and one line for everything that is wrong with input or files."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from exported_leg import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from palestra.deploy.runtime import PolicyRunner
 from palestra.deploy.session import PROVIDERS
@@ -101,6 +102,56 @@ def test_every_provider_that_is_there_gives_the_golden_vectors(exported, provide
 def test_a_provider_that_is_not_there(exported):
     with pytest.raises(ConfigError, match="provider 'tpu' is not in this ONNX Runtime: did you mean 'cpu'"):
         PolicyRunner(exported, providers=["tpu"])
+
+
+def test_memory_of_two_layers_is_carried_in_both_files(tmp_path):
+    """h counts steps in each layer, and the action is the sum over layers plus what is sensed."""
+    memory = {"name": "h_in", "shape": [2, 1, 3], "role": "state"}
+    after = {"name": "h_out", "shape": [2, 1, 3], "role": "state"}
+    sensed, target = (
+        {"name": "joint_pos", "shape": [1, 3], "role": "sensor"},
+        {"name": "joint_pos_target", "shape": [1, 3], "role": "target"},
+    )
+    about = description()
+    about["control_step"] = {
+        "inputs": [sensed, memory],
+        "outputs": [target, after],
+        "state": [{"input": "h_in", "output": "h_out", "initial": [[[0.0] * 3], [[10.0] * 3]]}],
+    }
+    batch = [2, "batch", 3]
+    about["policy"] = {
+        "inputs": [{"name": "obs", "shape": ["batch", 3]}, {"name": "h_in", "shape": batch}],
+        "outputs": [{"name": "actions", "shape": ["batch", 3]}, {"name": "h_out", "shape": batch}],
+        "memory": [{"input": "h_in", "output": "h_out", "initial": 0.0}],
+    }
+    constants = [
+        numpy_helper.from_array(np.float32(1.0), "one"),
+        numpy_helper.from_array(np.array([0], np.int64), "axis"),
+    ]
+    for file, given, result in (("policy.onnx", "joint_pos", "joint_pos_target"), ("actor.onnx", "obs", "actions")):
+        size = 1 if file == "policy.onnx" else "batch"
+        nodes = [
+            helper.make_node("Add", ["h_in", "one"], ["h_out"]),
+            helper.make_node("ReduceSum", ["h_out", "axis"], ["summed"], keepdims=0),
+            helper.make_node("Add", ["summed", given], [result]),
+        ]
+        value = functools.partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
+        ins = [value(given, shape=[size, 3]), value("h_in", shape=[2, size, 3])]
+        outs = [value(result, shape=[size, 3]), value("h_out", shape=[2, size, 3])]
+        graph = helper.make_graph(nodes, "g", ins, outs, constants)
+        onnx.save_model(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), str(tmp_path / file)
+        )
+    sign(tmp_path, about)
+    runner = PolicyRunner(tmp_path)
+    x = np.array([0.1, 0.2, 0.3])
+    for start in (10.0, 10.0):  # again after the reset
+        for step in range(1, 4):
+            np.testing.assert_allclose(
+                runner.step({"joint_pos": x})["joint_pos_target"], x + start + 2 * step, rtol=1e-6
+            )
+            np.testing.assert_allclose(runner.compute_action(x), x + 2 * step, rtol=1e-6)
+        runner.reset()
 
 
 # Input that is wrong
@@ -275,6 +326,9 @@ def _break(folder: Path, how: str) -> None:
     elif how == "other shape":
         about["control_step"]["inputs"][0]["shape"] = [1, 4]
         sign(folder, about)
+    elif how == "no batch":
+        about["control_step"]["inputs"][0]["shape"] = [3]
+        sign(folder, about)
     elif how == "no initial":
         del about["control_step"]["state"][1]
         sign(folder, about)
@@ -297,6 +351,7 @@ def _break(folder: Path, how: str) -> None:
         ("no checksum", "has no checksum of policy.onnx: the files are of two exports"),
         ("other input", "its inputs are .*'joint_pos'.* but its description says .*'joint_position'"),
         ("other shape", r"input 'joint_pos' is \[1, 3\], but its description says \[1, 4\]"),
+        ("no batch", r"sensor 'joint_pos' is \[3\]; it must be \[1, width\]"),
         ("no initial", "says nothing of the initial value of the state 'history_in'"),
         ("not ONNX", "policy.onnx: ONNX Runtime cannot open it"),
     ],
