@@ -128,15 +128,15 @@ def test_memory_of_two_layers_is_carried_in_both_files(tmp_path):
         numpy_helper.from_array(np.float32(1.0), "one"),
         numpy_helper.from_array(np.array([0], np.int64), "axis"),
     ]
-    for file, given, result in (("policy.onnx", "joint_pos", "joint_pos_target"), ("actor.onnx", "obs", "actions")):
+    for file, into, result in (("policy.onnx", "joint_pos", "joint_pos_target"), ("actor.onnx", "obs", "actions")):
         size = 1 if file == "policy.onnx" else "batch"
         nodes = [
             helper.make_node("Add", ["h_in", "one"], ["h_out"]),
             helper.make_node("ReduceSum", ["h_out", "axis"], ["summed"], keepdims=0),
-            helper.make_node("Add", ["summed", given], [result]),
+            helper.make_node("Add", ["summed", into], [result]),
         ]
         value = functools.partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
-        ins = [value(given, shape=[size, 3]), value("h_in", shape=[2, size, 3])]
+        ins = [value(into, shape=[size, 3]), value("h_in", shape=[2, size, 3])]
         outs = [value(result, shape=[size, 3]), value("h_out", shape=[2, size, 3])]
         graph = helper.make_graph(nodes, "g", ins, outs, constants)
         onnx.save_model(
