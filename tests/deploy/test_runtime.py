@@ -26,6 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+import palestra
 from palestra.deploy.runtime import PolicyRunner
 from palestra.deploy.session import PROVIDERS
 from palestra.errors import ConfigError, PalestraError
@@ -392,7 +393,7 @@ def test_it_all_runs_where_torch_and_mujoco_are_absent(exported, tmp_path):
                     raise ImportError(f"{{name}} is blocked", name=name)
 
         sys.meta_path.insert(0, Absent())
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        sys.path.insert(0, {str(Path(palestra.__file__).parents[1])!r})
         import numpy as np
         from palestra.deploy import blackbox, bundle, commands, controller, freshness, golden, limits, loop
         from palestra.deploy import recording, robot, robots, runtime, safety, session, stand, startup
