@@ -16,6 +16,7 @@ COMMANDS = {
     "eval": "measure a trained policy over many episodes",
     "distill": "teach a student that sees what the robot measures to act as a trained policy does",
     "export": "write a trained policy as TorchScript and ONNX, with a description for the robot",
+    "deploy": "run an exported policy on a robot, with a safety monitor between the two",
     "tasks": "list the tasks",
     "info": "describe every observation and action of a task or a run",
     "bench": "measure where the time of a step and of a training iteration goes",
