@@ -74,6 +74,9 @@ def verify(
         checkpoint: the checkpoint's file.
         seed: seed of the episodes.
         count: observations to compare at least.
+
+    Raises:
+        ConfigError: the environment's observations do not fit the checkpoint's policy.
     """
     try:
         told = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
