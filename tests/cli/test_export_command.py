@@ -8,7 +8,7 @@ import pytest
 
 from palestra.cli.main import main
 
-FILES = ["actor.onnx", "policy.json", "policy.pt"]
+FILES = ["actor.onnx", "golden.npz", "policy.json", "policy.onnx", "policy.pt"]
 
 
 @pytest.fixture(autouse=True)
@@ -16,9 +16,9 @@ def working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def train(library: str, *overrides: str) -> Path:
-    """Return the folder of a short run of Cartpole."""
-    command = ["train", "Cartpole", "--library", library, "--num_envs=4", "--max_iterations=2", "--no_video"]
+def train(library: str, *overrides: str, task: str = "Cartpole") -> Path:
+    """Return the folder of a short run."""
+    command = ["train", task, "--library", library, "--num_envs=4", "--max_iterations=2", "--no_video"]
     quick = ["--threads=1", "--logger=none", "agent.save_interval=1", "agent.num_steps_per_env=8"]
     assert main([*command, *quick, *overrides]) == 0
     (run,) = Path("runs").glob("*/*")
@@ -44,7 +44,11 @@ def test_a_run_a_checkpoint_and_a_task_can_be_named(capsys):
         out = capsys.readouterr().out.splitlines()
         assert out[0] == f"Cartpole: {checkpoint} (palestra)"
         assert out[1].startswith("checked on 1000 observations, largest difference of an action: TorchScript ")
-        assert out[2:] == [str(folder / "exported" / name) for name in ("policy.pt", "actor.onnx", "policy.json")]
+        assert out[2].startswith("control step, largest difference to the simulation: obs ")
+        assert out[3:] == [
+            str(folder / "exported" / name)
+            for name in ("policy.pt", "actor.onnx", "policy.onnx", "golden.npz", "policy.json")
+        ]
         assert sorted(p.name for p in (folder / "exported").iterdir()) == FILES
         told = json.loads((folder / "exported" / "policy.json").read_text())
         assert told["trained"]["iterations"] == iterations
@@ -75,6 +79,19 @@ def test_what_cannot_be_exported_is_said_in_one_line(tmp_path, capsys):
         assert captured.err == f"palestra: error: {message}\n"
         assert captured.out == ""
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_direct_environment_that_declares_no_control_step_gets_the_other_files(capsys, monkeypatch):
+    run = train("palestra", task="Cartpole-Direct")
+    monkeypatch.setattr("palestra.tasks.classic.cartpole_direct.CartpoleEnv.targets", lambda self: [])
+    capsys.readouterr()
+    assert main(["export", str(run), "--threads=1"]) == 0
+    reason = "CartpoleEnv is a direct environment without targets(), see docs/export.md"
+    assert f"no policy.onnx: {reason}" in capsys.readouterr().out.splitlines()
+    assert sorted(p.name for p in (run / "exported").iterdir()) == ["actor.onnx", "policy.json", "policy.pt"]
+    told = json.loads((run / "exported" / "policy.json").read_text())
+    assert told["control_step"] is None and told["no_control_step"] == reason
+    assert "control_step" not in told["check"] and set(told["files"]) == {"policy.pt", "actor.onnx"}
 
 
 MODELS = '''
