@@ -16,6 +16,7 @@ COMMANDS = {
     "eval": "measure a trained policy over many episodes",
     "distill": "teach a student that sees what the robot measures to act as a trained policy does",
     "export": "write a trained policy as TorchScript and ONNX, with a description for the robot",
+    "sim2sim": "try a trained policy in other simulations, down to a simulated robot behind a network",
     "deploy": "run an exported policy on a robot, with a safety monitor between the two",
     "sim-robot": "simulate a robot that is reached like a real one, by UDP",
     "tasks": "list the tasks",

@@ -231,6 +231,8 @@ class SimulatedRobot:
             root_pose=root[:7],
             root_lin_vel_w=root[7:10],
             root_ang_vel_b=root[10:],
+            qpos=data.qpos,
+            qvel=data.qvel,
             joint_pos=data.qpos[self._qpos],
             joint_vel=data.qvel[self._dof],
             joint_effort=data.actuator_force[self._actuators],
