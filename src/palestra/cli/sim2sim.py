@@ -24,7 +24,8 @@ FAILED = 1
 _STEP_ENVIRONMENTS = 16
 """Environments in which the exported control step acts: each takes its own run of the file."""
 _SCORED_AT_ONCE = 250
-_ROBOT = ("--lockstep", "--threads", "1")
+_ROBOT = ("--lockstep", "--threads", "1", "--harness", "60")
+"""Robots with a floating base hang in a harness until the policy has them."""
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -252,7 +253,9 @@ def _on_robot(
         assert step is not None
         length = env.max_episode_length * env.step_dt
         of_episode = drawn_commands(env, step, configs.env.seed, length)
-        velocity = next((c for c in vars(env.cfg.commands).values() if getattr(c, "heading_command", False)), None)
+        commands_cfg = getattr(env.cfg, "commands", None)
+        terms = [] if commands_cfg is None else vars(commands_cfg).values()
+        velocity = next((c for c in terms if getattr(c, "heading_command", False)), None)
         log = exported / f"{name.split()[0]}.npz"
         episodes = []
         place = str(trained.run.path) if trained.run is not None else configs.task
@@ -267,7 +270,7 @@ def _on_robot(
         with np.load(log) as truth:
             qpos, qvel = truth["qpos"], truth["qvel"]
         for episode in episodes:
-            rows = np.minimum(episode.rows, len(qpos) - 1)
+            rows = np.minimum(np.array(episode.rows, dtype=int), len(qpos) - 1)
             outcomes.append(scorer(qpos[rows], qvel[rows], episode))
         return row_of_episodes(name, what, outcomes, [episode.trip for episode in episodes])
     finally:

@@ -33,6 +33,9 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--quantization", action="append", default=[], metavar="NAME=STEP", help="steps of readings")
     parser.add_argument("--physics_dt", type=float, metavar="S", help="physics step (default: the task's)")
     parser.add_argument("--command_timeout_ms", type=float, default=100.0, metavar="MS", help="silence until it brakes")
+    parser.add_argument(
+        "--harness", type=float, metavar="S", help="hang the base until S seconds after the first command to follow"
+    )
     parser.add_argument("--lockstep", action="store_true", help="let time go on only as the client says")
     parser.add_argument("--speed", type=float, default=1.0, metavar="X", help="simulated seconds a second")
     parser.add_argument("--log", metavar="FILE", help="write what really happened (.npz) at the end")
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         {**(noise if _FROM_TASK in args.sensor_noise else {}), **given}, _table("--quantization", args.quantization)
     )
     seed = args.seed or 0
-    robot = SimulatedRobot(model, errors, args.command_timeout_ms / 1e3, args.physics_dt, seed)
+    robot = SimulatedRobot(model, errors, args.command_timeout_ms / 1e3, args.physics_dt, seed, args.harness)
     rate = args.rate or min(500.0, 1.0 / robot.model.opt.timestep)
     server = SimServer(NetworkedRobot(robot, link, rate, seed), args.host, args.port, args.lockstep, args.speed)
     try:
@@ -119,9 +122,9 @@ def _noise_of(env: Any) -> dict[str, float]:
     cfg, found = getattr(getattr(env.cfg, "observations", None), "policy", None), {}
     for term in vars(cfg).values() if cfg is not None else ():
         name = sensors.get(getattr(getattr(term, "func", None), "__name__", ""))
-        noise = getattr(term, "noise", None)
-        if name is not None and isinstance(getattr(noise, "n_max", None), int | float):
-            found[name] = float(noise.n_max)
+        width = getattr(getattr(term, "noise", None), "n_max", None)
+        if name is not None and isinstance(width, int | float):
+            found[name] = float(width)
     return found
 
 
@@ -151,7 +154,7 @@ def _until_asked(server: Any):
 @contextlib.contextmanager
 def _film(path: str, robot: SimulatedRobot, scene: Any):
     """Return what takes a picture whenever one is due."""
-    import imageio.v2 as imageio
+    import imageio_ffmpeg
     import mujoco
 
     from palestra.view.offscreen import why_unavailable
@@ -163,7 +166,9 @@ def _film(path: str, robot: SimulatedRobot, scene: Any):
     model, fps = visual_model(scene), 25
     data, camera = mujoco.MjData(model), mujoco.MjvCamera()
     camera.distance, camera.elevation, camera.azimuth = 3.0, -15.0, 130.0
-    with mujoco.Renderer(model, 480, 640) as renderer, imageio.get_writer(path, fps=fps) as writer:
+    writer = imageio_ffmpeg.write_frames(path, (640, 480), fps=fps)
+    writer.send(None)
+    with contextlib.closing(writer), mujoco.Renderer(model, 480, 640) as renderer:
         suit_driver(model, renderer.scene)
         due = robot.time
 
@@ -176,7 +181,7 @@ def _film(path: str, robot: SimulatedRobot, scene: Any):
             mujoco.mj_forward(model, data)
             camera.lookat[:] = robot.data.xpos[robot.root_body]
             renderer.update_scene(data, camera)
-            writer.append_data(renderer.render())
+            writer.send(renderer.render().tobytes())
 
         yield take
 
@@ -190,6 +195,7 @@ def _write(path: Path, robot: SimulatedRobot) -> None:
     from palestra.rl.checkpoint import write_atomically
 
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, joint_names=np.array(robot.robot.joint_names), **robot.truth.arrays())
+    arrays = {"joint_names": np.array(robot.robot.joint_names), **robot.truth.arrays()}
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_atomically(path, buffer.getvalue())
     print(f"log         {path}")

@@ -16,6 +16,7 @@ kind        direction          body
 ``ADVANCE`` client → robot     time to simulate (s); lock-step only
 ``DONE``    robot → client     nothing; its sequence number is that of the request that is done
 ``RESET``   client → robot     seed (8 bytes, a float64)
+``RELEASE`` client → robot     nothing: lets a robot down that hangs in a harness
 ``BYE``     client → robot     nothing
 =========== ================== ===============================================================================
 """
@@ -33,7 +34,7 @@ import numpy as np
 from palestra.deploy.robot import Mode, RobotCommand, RobotState
 
 VERSION = 1
-HELLO, DESCRIBE, STATE, COMMAND, ADVANCE, DONE, RESET, BYE = range(1, 9)
+HELLO, DESCRIBE, STATE, COMMAND, ADVANCE, DONE, RESET, RELEASE, BYE = range(1, 10)
 MODES: tuple[Mode, ...] = ("control", "damping", "off")
 LARGEST = 65_507
 """Bytes of the largest UDP packet."""

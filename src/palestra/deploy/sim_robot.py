@@ -86,6 +86,8 @@ class SimulatedRobot:
         command_timeout: silence after which the robot brakes by itself (s).
         physics_dt: physics step (s); that of the model if None.
         seed: of the sensors' noise.
+        harness: hang the base at its start until :meth:`release`, or this long after the first command to follow
+            (s): a humanoid that only holds a pose falls over. None for a robot that stands up by itself.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class SimulatedRobot:
         command_timeout: float = 0.1,
         physics_dt: float | None = None,
         seed: int = 0,
+        harness: float | None = None,
     ) -> None:
         self.robot, self.errors, self.command_timeout = robot, errors or SensorErrors(), command_timeout
         self.model = model = robot.model
@@ -105,15 +108,19 @@ class SimulatedRobot:
         self.data = mujoco.MjData(model)
         joints = [_id(model, mujoco.mjtObj.mjOBJ_JOINT, robot.prefix + name) for name in robot.joint_names]
         self._qpos, self._dof = model.jnt_qposadr[joints], model.jnt_dofadr[joints]
-        self._actuators = np.array([_actuator_of(model, joint) for joint in joints])
-        if (self._actuators < 0).any():
-            passive = robot.joint_names[int(np.argmin(self._actuators))]
-            raise ConfigError(f"joint {passive!r} has no drive in the model")
+        found = np.array([_actuator_of(model, joint) for joint in joints])
+        self._driven = np.flatnonzero(found >= 0)
+        """Which joints have a drive; others move freely and take no commands."""
+        self._actuators = found[self._driven]
         self._root = int(model.body_rootid[model.jnt_bodyid[joints[0]]])
         free = [j for j in range(model.njnt) if model.jnt_bodyid[j] == self._root and model.jnt_type[j] == 0]
         self._free = int(model.jnt_qposadr[free[0]]) if free else None
         self._free_dof = int(model.jnt_dofadr[free[0]]) if free else None
-        self._nominal_damping = np.maximum(-model.actuator_biasprm[self._actuators, 2], 1.0)
+        self._nominal_damping = np.ones(len(joints))
+        self._nominal_damping[self._driven] = np.maximum(-model.actuator_biasprm[self._actuators, 2], 1.0)
+        if harness is not None and not harness >= 0.0:
+            raise ConfigError(f"harness is {harness} s; it must be 0 or more")
+        self.harness = harness
         self._rng = np.random.default_rng(seed)
         self.truth = Truth()
         self.episode = -1
@@ -148,11 +155,19 @@ class SimulatedRobot:
         self.command: RobotCommand | None = None
         self._commanded_at = -math.inf
         self._noted = -math.inf
+        self._hangs_until = math.inf if self.harness is not None and self._free is not None else -math.inf
         self.episode += 1
+
+    def release(self) -> None:
+        """Let the robot down."""
+        self._hangs_until = -math.inf
 
     def take(self, command: RobotCommand, now: float) -> None:
         """Let the drives follow a command from now on."""
         self.command, self._commanded_at = command, now
+        if math.isinf(self._hangs_until) and self._hangs_until > 0.0 and command.mode == "control":
+            assert self.harness is not None
+            self._hangs_until = now + self.harness
 
     @property
     def silent(self) -> bool:
@@ -164,14 +179,20 @@ class SimulatedRobot:
         if self.time - self._noted >= self.robot.control_dt - 1e-9:
             self._note()
         self._drive()
+        hung = None
+        if self.time < self._hangs_until and self._free is not None and self._free_dof is not None:
+            hung = self.data.qpos[self._free : self._free + 7].copy()
         mujoco.mj_step(self.model, self.data)
+        if hung is not None:
+            self.data.qpos[self._free : self._free + 7] = hung
+            self.data.qvel[self._free_dof : self._free_dof + 6] = 0.0
         self.steps += 1
         if not np.isfinite(self.data.qpos).all():
             raise ConfigError(f"the simulated robot's state is not finite after {self.time:.3f} s")
 
     def _drive(self) -> None:
-        model, data, command, which = self.model, self.data, self.command, self._actuators
-        stiffness = damping = target = np.zeros(len(which))
+        model, data, command = self.model, self.data, self.command
+        stiffness = damping = target = np.zeros(len(self.robot.joint_names))
         if command is None or self.silent:
             damping = self._nominal_damping if command is None else np.maximum(command.damping, self._nominal_damping)
         elif command.mode == "damping":
@@ -179,8 +200,9 @@ class SimulatedRobot:
         elif command.mode == "control":
             stiffness, damping = np.maximum(command.stiffness, 0.0), np.maximum(command.damping, 0.0)
             target = stiffness * command.joint_pos_target + damping * command.joint_vel_target + command.joint_effort
-        model.actuator_biasprm[which, 1], model.actuator_biasprm[which, 2] = -stiffness, -damping
-        data.ctrl[which] = target
+        which, driven = self._actuators, self._driven
+        model.actuator_biasprm[which, 1], model.actuator_biasprm[which, 2] = -stiffness[driven], -damping[driven]
+        data.ctrl[which] = target[driven]
 
     # --- what it tells ------------------------------------------------------------------------------------------------
 
@@ -197,7 +219,7 @@ class SimulatedRobot:
             self.time,
             self._read("joint_pos", data.qpos[self._qpos]),
             self._read("joint_vel", data.qvel[self._dof]),
-            self._read("joint_effort", data.actuator_force[self._actuators]),
+            self._read("joint_effort", self._effort()),
             base_ang_vel,
             base_quat,
             self._base_contact(),
@@ -206,6 +228,11 @@ class SimulatedRobot:
     def layout(self, lockstep: bool, state_rate: float) -> Layout:
         """Return the layout of its packets."""
         return Layout(self.robot.joint_names, {}, self.floating_base, lockstep, state_rate)
+
+    def _effort(self) -> np.ndarray:
+        out = np.zeros(len(self.robot.joint_names))
+        out[self._driven] = self.data.actuator_force[self._actuators]
+        return out
 
     def _read(self, name: str, value: np.ndarray) -> np.ndarray:
         width, step = self.errors.noise.get(name, 0.0), self.errors.quantization.get(name, 0.0)
@@ -235,7 +262,7 @@ class SimulatedRobot:
             qvel=data.qvel,
             joint_pos=data.qpos[self._qpos],
             joint_vel=data.qvel[self._dof],
-            joint_effort=data.actuator_force[self._actuators],
+            joint_effort=self._effort(),
             target=np.zeros(len(self._dof)) if self.command is None else self.command.joint_pos_target,
             commanded=float(self.command is not None and not self.silent and self.command.mode == "control"),
             base_contact=float(self._base_contact()),

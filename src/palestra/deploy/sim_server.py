@@ -23,6 +23,7 @@ from palestra.deploy.packets import (
     DONE,
     HELLO,
     LARGEST,
+    RELEASE,
     RESET,
     Packet,
     pack,
@@ -135,17 +136,24 @@ class SimServer:
         if packet.kind == BYE:
             self._client = None
             return True
-        if packet.kind in (ADVANCE, RESET):
+        if packet.kind in (ADVANCE, RESET, RELEASE):
             return self._do_once(packet)
         return False
 
     def _do_once(self, packet: Packet) -> bool:
         """Do what is asked for unless it has been done, and say that it is done."""
+        if packet.kind == ADVANCE and not self.lockstep:
+            return False
+        numbers = 0 if packet.kind == RELEASE else 1
+        if len(packet.body) != 8 * numbers:
+            return False
         value = np.frombuffer(packet.body, "<f8")
-        if value.shape != (1,) or not 0.0 <= value[0] < 2.0**53 or (packet.kind == ADVANCE and not self.lockstep):
+        if not all(0.0 <= x < 2.0**53 for x in value):
             return False
         if packet.sequence != self._done:
-            if packet.kind == RESET:
+            if packet.kind == RELEASE:
+                self.networked.robot.release()
+            elif packet.kind == RESET:
                 self.networked.reset(int(value[0]))
                 self._goal = self.networked.robot.time
                 self._send(pack_state(self.networked.robot.state(), self.layout, self._next()))

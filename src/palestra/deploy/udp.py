@@ -15,6 +15,7 @@ from palestra.deploy.packets import (
     DONE,
     HELLO,
     LARGEST,
+    RELEASE,
     RESET,
     STATE,
     Layout,
@@ -122,6 +123,14 @@ class UdpRobot:
             ConnectionError: it does not answer.
         """
         self._until_done(RESET, np.array([seed], "<f8").tobytes())
+
+    def release(self) -> None:
+        """Let a simulated robot down that hangs in a harness; nothing happens to any other.
+
+        Raises:
+            ConnectionError: it does not answer.
+        """
+        self._until_done(RELEASE, b"")
 
     def close(self) -> None:
         """Brake and part."""

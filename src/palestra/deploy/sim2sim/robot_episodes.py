@@ -135,6 +135,8 @@ def run_episode(
     start, rows, seen = robot.time, [], []
     while controller.phase in ("init", "stand", "run"):
         if controller.phase == "run":
+            if not rows:
+                robot.release()
             elapsed = controller.run_time
             if elapsed >= length - 1e-9:
                 break
@@ -173,7 +175,8 @@ class TruthScorer:
 
     Args:
         env: of the task; its environments take a state each.
-        tracking: reward terms of the score; without them success counts.
+        tracking: reward terms of the score; without them success counts, or else the sum of the rewards, in which terms
+            that look at actions or at the past count as little as the states alone can tell.
     """
 
     def __init__(self, env: Any, tracking: list[str]) -> None:
@@ -183,12 +186,15 @@ class TruthScorer:
         """Score an episode.
 
         Args:
-            qpos, qvel: the robot's states in the episode, ``(steps, nq)`` and ``(steps, nv)``.
+            qpos: the robot's positions in the episode, ``(steps, nq)``.
+            qvel: its velocities, ``(steps, nv)``.
             episode: what it was told.
 
         Returns:
             The score, whether the robot fell, and its planar velocity error (m/s).
         """
+        if not len(qpos):  # the monitor stepped in before the policy had the robot
+            return 0.0, True, None
         scores, fell, succeeded, errors = [], [], [], []
         for first in range(0, len(qpos), self.env.num_envs):
             part = slice(first, first + self.env.num_envs)
@@ -201,7 +207,10 @@ class TruthScorer:
         first_success = int(np.argmax(done)) if done.any() else len(done)
         lost = down.any() and first_fall < first_success
         total = len(down) if self.env.has_success else max(first_fall, 1)
-        value = float(done.any() and not lost) if self.env.has_success else float(score[:total].mean())
+        if self.env.has_success:
+            value = float(done.any() and not lost)
+        else:
+            value = float(score[:total].mean() if self.tracking else score[:total].sum())
         return value, bool(lost), None if np.isnan(error).all() else float(np.nanmean(error[:total]))
 
     def _ask(self, qpos: np.ndarray, qvel: np.ndarray, told: list[dict[str, np.ndarray]]) -> tuple[np.ndarray, ...]:
@@ -216,11 +225,11 @@ class TruthScorer:
         env.scene.update(env.step_dt)
         everyone = torch.ones(env.num_envs, dtype=torch.bool, device=env.device)
         env.episode_length_buf.zero_()
-        env.reward_manager.compute(env.step_dt, everyone)
+        reward = env.reward_manager.compute(env.step_dt, everyone)
         env.termination_manager.compute(everyone)
         names = env.reward_manager.active_terms
         values = env.reward_manager.step_values[[names.index(name) for name in self.tracking]]
-        score = values.mean(dim=0) if self.tracking else torch.zeros(env.num_envs)
+        score = values.mean(dim=0) if self.tracking else reward.clone()
         manager, down, done = env.termination_manager, torch.zeros_like(everyone), torch.zeros_like(everyone)
         for name in manager.active_terms:
             if name == "diverged":  # has no configuration; the robot's process ends on that

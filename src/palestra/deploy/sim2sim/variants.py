@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,7 +62,7 @@ def named(text: str) -> Variant:
         ConfigError: the text is none.
     """
     name, _, rest = text.partition(":")
-    overrides = tuple(part.strip() for part in rest.split(",") if part.strip())
+    overrides = tuple(part.strip() for part in re.split(r",(?=\s*[\w.]+=)", rest) if part.strip())
     if not name or not overrides or not all("=" in part for part in overrides):
         raise ConfigError(f"--variant is {text!r}; it must be NAME:field=value, such as 'slow:sim.dt=0.002'")
     full = tuple(part if part.startswith("env.") else f"env.{part}" for part in overrides)
