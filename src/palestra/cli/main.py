@@ -15,6 +15,7 @@ COMMANDS = {
     "play": "watch a trained policy, in a window or as a video",
     "eval": "measure a trained policy over many episodes",
     "export": "write a trained policy as TorchScript and ONNX, with a description for the robot",
+    "audit": "run the checklist before a policy moves a robot, and write a report",
     "tasks": "list the tasks",
     "info": "describe every observation and action of a task or a run",
     "bench": "measure where the time of a step and of a training iteration goes",
