@@ -16,6 +16,7 @@ COMMANDS = {
     "eval": "measure a trained policy over many episodes",
     "export": "write a trained policy as TorchScript and ONNX, with a description for the robot",
     "audit": "run the checklist before a policy moves a robot, and write a report",
+    "deploy": "run an exported policy on a robot, with a safety monitor between the two",
     "tasks": "list the tasks",
     "info": "describe every observation and action of a task or a run",
     "bench": "measure where the time of a step and of a training iteration goes",
