@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from palestra.deploy.audit import ground, motion, success, tracking, training
+from palestra.deploy.audit import exported, ground, motion, observations, safety, success, tracking, training
 from palestra.deploy.audit.result import Check
 from palestra.deploy.audit.subject import Subject
 
@@ -13,6 +13,11 @@ Checker = Callable[[Subject], Check]
 CHECKS: dict[str, Checker] = {
     "reward-shares": training.reward_shares,
     "curriculum-stage": training.curriculum,
+    "exported-files": exported.exported_files,
+    "control-period": exported.exported_task,
+    "privileged": exported.privileged,
+    "normalizer": observations.normalizer,
+    "runtime": exported.runtime,
     "action-scale": motion.action_scale,
     "endurance": motion.endurance,
     "tracking": tracking.moves_without_tracking,
@@ -22,5 +27,8 @@ CHECKS: dict[str, Checker] = {
     "ground-contact": ground.ground_contact,
     "feet": ground.feet_lift,
     "success": success.success,
+    "safety-limits": safety.limits,
+    "safety-trips": safety.trips,
+    "safety-nominal": safety.nominal,
 }
 """All checks by their ids, in the order of the report."""

@@ -112,9 +112,24 @@ class _Recorder:
             self.robot.data.applied_torque  # noqa: B018 - registers the field, so that the first step fills it
 
     def before_step(self, obs: dict[str, Any], action: Tensor) -> None:
-        """Note what the policy saw and did."""
+        """Note what the policy saw and did, and what sensors of a robot would have told it."""
         self._add("obs", torch.cat([obs[name] for name in self.groups], dim=-1))
         self._add("actions", action)
+        if self.robot is not None:
+            data = self.robot.data
+            for name, value in (
+                ("joint_pos", data.joint_pos_biased),
+                ("joint_vel", data.joint_vel),
+                ("joint_effort", data.applied_torque),
+                ("base_ang_vel", data.root_ang_vel_b),
+                ("base_lin_vel", data.root_lin_vel_b),
+                ("base_quat", data.root_quat_w),
+            ):
+                self._add(f"sensor/{name}", value)
+        commands: Any = getattr(self.env, "command_manager", None)
+        if commands is not None:
+            for name in commands.active_terms:
+                self._add(f"sensor/command_{name}", commands.get_command(name))
 
     def close(self) -> None:
         """Give the environment back as it was."""
