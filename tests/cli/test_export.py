@@ -15,7 +15,7 @@ from palestra.cli.main import main
 from palestra.integrations import policy_of
 from palestra.rl.checkpoint import load_checkpoint
 
-FILES = ["actor.onnx", "policy.json", "policy.pt"]
+FILES = ["actor.onnx", "golden.npz", "policy.json", "policy.onnx", "policy.pt"]
 
 
 class Case(NamedTuple):
@@ -139,10 +139,13 @@ def assert_described(case: Case, run: Path) -> None:
     assert told["trained"]["iterations"] == 2 and told["versions"]["onnxruntime"] == onnxruntime.__version__
     for place, entry in (
         (run / "nn" / "last.pth", told["checkpoint"]),
-        *((run / "exported" / file, told["files"][file]) for file in ("policy.pt", "actor.onnx")),
+        *(
+            (run / "exported" / file, told["files"][file])
+            for file in ("policy.pt", "actor.onnx", "policy.onnx", "golden.npz")
+        ),
     ):
         assert entry["sha256"] == hashlib.sha256(place.read_bytes()).hexdigest()
-    assert told["check"]["observations"] == 1000
+    assert told["check"]["observations"] == 1024
     assert {form: error <= 1e-5 for form, error in told["check"]["max_error"].items()} == {
         "TorchScript": True,
         "ONNX": True,

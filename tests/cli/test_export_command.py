@@ -8,7 +8,7 @@ import pytest
 
 from palestra.cli.main import main
 
-FILES = ["actor.onnx", "policy.json", "policy.pt"]
+FILES = ["actor.onnx", "golden.npz", "policy.json", "policy.onnx", "policy.pt"]
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,11 @@ def test_a_run_a_checkpoint_and_a_task_can_be_named(capsys):
         out = capsys.readouterr().out.splitlines()
         assert out[0] == f"Cartpole: {checkpoint} (palestra)"
         assert out[1].startswith("checked on 1000 observations, largest difference of an action: TorchScript ")
-        assert out[2:] == [str(folder / "exported" / name) for name in ("policy.pt", "actor.onnx", "policy.json")]
+        assert out[2].startswith("control step, largest difference to the simulation: obs ")
+        assert out[3:] == [
+            str(folder / "exported" / name)
+            for name in ("policy.pt", "actor.onnx", "policy.onnx", "golden.npz", "policy.json")
+        ]
         assert sorted(p.name for p in (folder / "exported").iterdir()) == FILES
         told = json.loads((folder / "exported" / "policy.json").read_text())
         assert told["trained"]["iterations"] == iterations

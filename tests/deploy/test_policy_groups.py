@@ -84,7 +84,9 @@ def rl_games_cfg() -> Any:
     return cfg
 
 
-def exported(library: str, cfg: Any, folder: Path) -> tuple[dict[str, Any], onnxruntime.InferenceSession, Any]:
+def exported(
+    library: str, cfg: Any, folder: Path, allow_privileged: bool = False
+) -> tuple[dict[str, Any], onnxruntime.InferenceSession, Any]:
     """Train for an iteration, export, and return the description, the ONNX file and the checkpoint's policy."""
     env, checkpoint = small_env(), folder / "checkpoint.pth"
     trainer: Any = make_trainer(library, env, cfg, "Small", ALONE)
@@ -92,7 +94,16 @@ def exported(library: str, cfg: Any, folder: Path) -> tuple[dict[str, Any], onnx
     trainer.learn()
     trainer.save(checkpoint)
     content = load_checkpoint(checkpoint)
-    told = export(env, policy_of(content), content, folder / "out", task="Small", checkpoint=checkpoint, seed=3)
+    told = export(
+        env,
+        policy_of(content),
+        content,
+        folder / "out",
+        task="Small",
+        checkpoint=checkpoint,
+        seed=3,
+        allow_privileged=allow_privileged,
+    )
     env.close()
     assert told == json.loads((folder / "out" / "policy.json").read_text())
     file = folder / "out" / "actor.onnx"
@@ -125,7 +136,7 @@ def test_the_actors_groups_in_their_order_and_none_of_the_critics(library, tmp_p
 
 
 def test_states_that_skrls_policy_itself_sees_are_part_of_its_input(tmp_path):
-    told, session, policy = exported("skrl", skrl_cfg("concatenate([OBSERVATIONS, STATES])"), tmp_path)
+    told, session, policy = exported("skrl", skrl_cfg("concatenate([OBSERVATIONS, STATES])"), tmp_path, True)
     assert [g["name"] for g in told["observations"]["groups"]] == ["extra", "policy", "critic"]
     parts = told["policy"]["normalizer"]["parts"]
     assert [part["slice"] for part in parts] == [[0, 3], [3, 4]]

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from palestra.deploy.control_step import ControlStep
 from palestra.deploy.formats import OPSET
 from palestra.deploy.graph import PolicyGraph
 from palestra.envs.base import RLEnv
@@ -25,18 +26,22 @@ _PACKAGES = {"rsl_rl": "rsl-rl-lib", "skrl": "skrl", "rl_games": "rl-games", "sb
 """Names under which the learners are installed."""
 
 
-def describe_policy(env: RLEnv, graph: PolicyGraph, task: str, content: dict[str, Any]) -> Description:
+def describe_policy(
+    env: RLEnv, graph: PolicyGraph, task: str, content: dict[str, Any], step: ControlStep | None = None
+) -> Description:
     """Describe a policy and the environment that it acts in.
 
     The top level has ``trained`` (iterations, steps and versions), ``versions`` (of this export), ``policy`` (inputs,
-    outputs, memory, bounds, normaliser), ``observations`` (what ``obs`` holds, group after group, with slices of the
-    whole vector), and as in ``palestra info --json`` ``control``, ``actions``, ``articulations`` and ``commands``.
+    outputs, memory, bounds, normaliser), ``control_step`` (the same of ``policy.onnx``), ``observations`` (what ``obs``
+    holds, group after group, with slices of the whole vector), and as in ``palestra info --json`` ``control``,
+    ``actions``, ``articulations`` and ``commands``.
 
     Args:
         env: the environment of the run.
         graph: the policy.
         task: name of the task.
         content: what the checkpoint holds.
+        step: the control step; None if the task declares none.
 
     Raises:
         ConfigError: the observations of the environment do not fit the policy.
@@ -56,6 +61,7 @@ def describe_policy(env: RLEnv, graph: PolicyGraph, task: str, content: dict[str
         },
         "versions": _versions(content["library"]),
         "policy": graph.describe(),
+        "control_step": None if step is None else step.describe(),
         "observations": observations,
         **{name: described[name] for name in _OF_THE_ROBOT},
     }

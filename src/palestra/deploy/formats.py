@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor, nn
 
 from palestra.deploy.graph import PolicyGraph
 from palestra.errors import PalestraError
+
+if TYPE_CHECKING:
+    import onnx
+
+    from palestra.deploy.control_step import ControlStep
 
 OPSET = 18
 """ONNX operator set: the one that PyTorch's exporter writes without converting."""
@@ -37,46 +45,87 @@ def write_torchscript(graph: PolicyGraph, path: Path, metadata: str) -> None:
     Raises:
         PalestraError: PyTorch cannot trace it.
     """
-    with _quiet(), torch.no_grad(), _refused("TorchScript"):
+    with _quiet(), torch.no_grad(), _refused("TorchScript"), _names_from_scratch():
         traced = torch.jit.trace(graph, graph.example(_EXAMPLE_BATCH), check_trace=False)
         frozen = torch.jit.freeze(traced, optimize_numerics=False)
         torch.jit.save(frozen, str(path), _extra_files={METADATA_KEY: metadata})
 
 
-def write_onnx(graph: PolicyGraph, path: Path, metadata: str) -> None:
-    """Write ONNX with the graph's input and output names, weights inside.
+def write_onnx(graph: PolicyGraph, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write the actor as ONNX with the graph's input and output names, weights inside.
 
     Args:
         graph: the function.
         path: the file.
-        metadata: JSON to put into the file's metadata.
+        metadata: what to put into the file's metadata.
 
     Raises:
         PalestraError: PyTorch cannot express it in ONNX.
     """
-    import onnx
-
     batch = torch.export.Dim("batch", min=1)
     of_memory = tuple({1: batch} for _ in graph.memory)
     shapes = ({0: batch}, of_memory) if of_memory else ({0: batch},)
+    names = (graph.input_names, graph.output_names)
+    _write_onnx(graph, graph.example(_EXAMPLE_BATCH), names, shapes, path, metadata)
+
+
+def write_control_step(step: ControlStep, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write the whole control step as ONNX, for a batch of one.
+
+    Args:
+        step: the function.
+        path: the file.
+        metadata: what to put into the file's metadata.
+
+    Raises:
+        PalestraError: PyTorch cannot express it in ONNX.
+    """
+    _write_onnx(step, step.example(), (step.input_names, step.output_names), None, path, metadata)
+
+
+def _write_onnx(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    names: tuple[list[str], list[str]],
+    dynamic_shapes: Any,
+    path: Path,
+    metadata: Mapping[str, str],
+) -> None:
+    import onnx
+
     with _quiet(), torch.no_grad(), _refused("ONNX"):
         program = torch.onnx.export(
-            graph,
-            graph.example(_EXAMPLE_BATCH),
+            module,
+            example,
             dynamo=True,
             opset_version=OPSET,
-            input_names=graph.input_names,
-            output_names=graph.output_names,
-            dynamic_shapes=shapes,
+            input_names=names[0],
+            output_names=names[1],
+            dynamic_shapes=dynamic_shapes,
             external_data=False,
             verbose=False,
         )
         assert program is not None
         model = program.model_proto
-        entry = model.metadata_props.add()
-        entry.key, entry.value = METADATA_KEY, metadata
+        _strip(model)
+        onnx.helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model, full_check=True)
-    onnx.save_model(model, str(path))
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Remove where in the exporting program each operation comes from: paths, line numbers, names of objects."""
+    for holder in (model, model.graph, *model.functions):
+        holder.doc_string = ""
+        del holder.metadata_props[:]
+    for function in model.functions:
+        for part in (*function.node, *function.value_info):
+            part.doc_string = ""
+            del part.metadata_props[:]
+    graph = model.graph
+    for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.doc_string = ""
+        del part.metadata_props[:]
 
 
 @contextlib.contextmanager
@@ -91,6 +140,21 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+
+
+@contextlib.contextmanager
+def _names_from_scratch() -> Iterator[None]:
+    """Let TorchScript name classes as if none had been traced in this process, so that equal policies are equal files.
+
+    The archive is named after its path otherwise, and a class that was traced before gets a number.
+    """
+    state: Any = importlib.import_module("torch.jit._state")
+    known = state._python_cu
+    state._python_cu = torch.jit.CompilationUnit()
+    try:
+        yield
+    finally:
+        state._python_cu = known
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from palestra.envs.base import Observations, RLEnv
 from palestra.envs.env_cfg import DirectRLEnvCfg
 from palestra.errors import ConfigError
 from palestra.managers import EventManager
+
+if TYPE_CHECKING:
+    from palestra.envs.mdp.sensing import Computation, JointTargets
 
 
 class DirectRLEnv(RLEnv):
@@ -52,6 +55,14 @@ class DirectRLEnv(RLEnv):
     def _get_observations(self) -> dict[str, Tensor]:
         """Return observation groups, ``{"policy": (num_envs, observation_space)}``."""
         raise NotImplementedError
+
+    def observations_from_sensors(self) -> dict[str, Computation]:
+        """Return how a robot computes observation groups from its sensors, for export; by default none is declared."""
+        return {}
+
+    def targets(self) -> list[JointTargets]:
+        """Return what the whole action commands as functions of tensors, for export; by default none is declared."""
+        return []
 
     def _get_states(self) -> Tensor | None:
         """Return what only the critic sees, ``(num_envs, state_space)``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch import Tensor
 from palestra.errors import ConfigError
 from palestra.managers.manager_base import ManagerBase, ManagerTermBase
 from palestra.managers.term_cfg import ActionTermCfg
+
+if TYPE_CHECKING:
+    from palestra.envs.mdp.sensing import JointTargets
 
 
 class ActionTerm(ManagerTermBase, ABC):
@@ -46,6 +49,10 @@ class ActionTerm(ManagerTermBase, ABC):
     def io_descriptor(self) -> dict[str, Any]:
         """Describe the slice for export and deployment."""
         return {"entries": [str(i) for i in range(self.action_dim)], "units": "1"}
+
+    def targets(self) -> JointTargets | None:
+        """Return what the term commands as a function of tensors, for export; None if it has none."""
+        return None
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         """Action terms are not called."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch import Tensor
 from palestra.errors import ConfigError
 from palestra.managers.manager_base import ManagerBase, ManagerTermBase
 from palestra.managers.term_cfg import CommandTermCfg
+
+if TYPE_CHECKING:
+    from palestra.envs.mdp.sensing import Computation
 
 
 class CommandTerm(ManagerTermBase, ABC):
@@ -63,6 +66,10 @@ class CommandTerm(ManagerTermBase, ABC):
         drawn = self._env.rng.uniform(*self.cfg.resampling_time_range, ())
         torch.where(env_mask, drawn, self.time_left, out=self.time_left)
         self._resample_command(env_mask)
+
+    def from_sensors(self, command_name: str) -> Computation | None:
+        """Return how a robot computes the command from what its operator gives; None if that is the command itself."""
+        return None
 
     def state(self) -> dict[str, Tensor]:
         """Tensors that a checkpoint keeps."""

@@ -17,7 +17,11 @@ from palestra.utils.distributions import check_range, check_ranges
 
 
 class EventManager(ManagerBase):
-    """All event terms of an environment, by mode."""
+    """All event terms of an environment, by mode.
+
+    Attributes:
+        paused: names of terms that do not run.
+    """
 
     kind = "event"
 
@@ -27,6 +31,7 @@ class EventManager(ManagerBase):
         self._time_left: dict[str, Tensor] = {}
         self._steps_since: dict[str, Tensor] = {}
         self._adjustable: dict[tuple[str, str], Tensor] = {}
+        self.paused: frozenset[str] = frozenset()
         for name, term_cfg in self._term_cfgs(EventTermCfg):
             term = BoundTerm("event", name, term_cfg, env, masked=True)
             self._check_params(term)
@@ -47,6 +52,10 @@ class EventManager(ManagerBase):
         """Modes that have a term."""
         return list(self._modes)
 
+    def hardware_terms(self) -> list[str]:
+        """Names of terms that imitate a robot's electronics (``models_hardware``), such as encoders with a bias."""
+        return [t.name for terms in self._modes.values() for t in terms if getattr(t.func, "models_hardware", False)]
+
     def start(self) -> None:
         """Draw the first intervals, and forget when terms last ran."""
         for steps in self._steps_since.values():
@@ -65,6 +74,8 @@ class EventManager(ManagerBase):
         mask = self._env.all_envs if env_mask is None else env_mask
         with self._env.model_edits:  # what follows from masses is recomputed once, at the end
             for term in self._modes.get(mode, []):
+                if term.name in self.paused:
+                    continue
                 if mode == "interval":
                     self._apply_interval(term, dt or 0.0)
                 elif term.name in self._steps_since:

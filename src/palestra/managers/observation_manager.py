@@ -10,6 +10,7 @@ from torch import Tensor
 from palestra.errors import ConfigError, PalestraError
 from palestra.managers.manager_base import BoundTerm, ManagerBase, ManagerTermBase
 from palestra.managers.term_cfg import ObservationGroupCfg, ObservationTermCfg
+from palestra.utils.modifiers import models_hardware
 from palestra.utils.noise import NoiseModelCfg, UniformNoiseCfg
 
 Observations = dict[str, "Tensor | dict[str, Tensor]"]
@@ -38,6 +39,8 @@ class _Term:
         self.scale = self._scale(env.device)
         self.buffer = torch.zeros(env.num_envs, self.history, self.width, device=env.device) if self.history else None
         self.fresh = torch.ones(env.num_envs, 1, 1, dtype=torch.bool, device=env.device)
+        self.raw = value
+        """What the function returned last, ``(num_envs, width)``."""
         self.same_as: _Term | None = None
         """A term of an earlier group with the same function and parameters, such as the actor's for the critic's."""
 
@@ -79,18 +82,25 @@ class _Term:
         noise = self.cfg.noise
         return (noise.n_min, noise.n_max) if self.corrupt and isinstance(noise, UniformNoiseCfg) else (0.0, 0.0)  # type: ignore[return-value]
 
-    def compute(self, env: Any, push: bool, with_noise: bool, called: dict[_Term, Tensor]) -> Tensor:
-        """Run the pipeline; ``called`` collects what the functions returned, for equal terms of other groups."""
+    def compute(
+        self, env: Any, push: bool, with_noise: bool, called: dict[_Term, Tensor], clean: bool = False
+    ) -> Tensor:
+        """Run the pipeline; ``called`` collects what the functions returned, for equal terms of other groups.
+
+        ``clean`` leaves out noise and the modifiers that imitate hardware.
+        """
         first = self.same_as
         shared = first is not None and first in called and self.is_like(first)
-        value = called[self] = called[first] if shared else self.call(env)  # type: ignore[index]
+        value = called[self] = self.raw = called[first] if shared else self.call(env)  # type: ignore[index]
         for modifier in self.modifiers:
+            if clean and models_hardware(modifier):
+                continue
             value = modifier(value, push) if not hasattr(modifier, "func") else modifier.func(value, **modifier.params)
-        if self.noise_model is not None:
+        if self.noise_model is not None and not clean:
             # Models of a user's own may take two arguments.
             more = (push,) if getattr(self.noise_model, "has_memory", False) else ()
             value = self.noise_model(value, env.rng, *more)
-        elif self.corrupt and with_noise:
+        elif self.corrupt and with_noise and not clean:
             value = self.cfg.noise.func(value, self.cfg.noise, env.rng)
         if self.cfg.clip is not None:
             value = value.clamp(*self.cfg.clip)
@@ -161,7 +171,11 @@ class _GroupNoise:
 
 
 class ObservationManager(ManagerBase):
-    """All observation groups of an environment."""
+    """All observation groups of an environment.
+
+    Attributes:
+        clean: whether noise, and modifiers that imitate hardware, are left out.
+    """
 
     kind = "observation"
 
@@ -169,6 +183,7 @@ class ObservationManager(ManagerBase):
         super().__init__(cfg, env)
         self._groups: dict[str, tuple[ObservationGroupCfg, list[_Term]]] = {}
         self._noises: dict[str, _GroupNoise] = {}
+        self.clean = False
         for group_name, group in self._term_cfgs(ObservationGroupCfg):
             if group.concatenate_dim != -1:
                 raise ConfigError(f"observation group {group_name!r}: concatenate_dim must be -1")
@@ -222,9 +237,9 @@ class ObservationManager(ManagerBase):
     ) -> Tensor | dict[str, Tensor]:
         """Compute one group; ``called`` holds what terms of other groups got in this step."""
         cfg, terms = self._groups[name]
-        noise = self._noises.get(name)
+        noise = None if self.clean else self._noises.get(name)
         called = {} if called is None else called
-        values = {term.name: term.compute(self._env, push_history, noise is None, called) for term in terms}
+        values = {term.name: term.compute(self._env, push_history, noise is None, called, self.clean) for term in terms}
         if self._env.check_terms:
             for term_name, value in values.items():
                 self._env.check_finite(value, f"observation term {term_name!r} of group {name!r}")

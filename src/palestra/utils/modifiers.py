@@ -37,6 +37,18 @@ def quantize(data: Tensor, resolution: float) -> Tensor:
     return torch.round(data / resolution) * resolution
 
 
+quantize.models_hardware = True  # type: ignore[attr-defined]  # a robot's sensor already does: no part of its policy
+
+
+def models_hardware(modifier: object) -> bool:
+    """Whether a modifier (its configuration or its bound form) imitates a sensor rather than prepare its reading.
+
+    Functions and classes say so by an attribute ``models_hardware``. Such modifiers are left out of exported policies.
+    """
+    kind = getattr(modifier, "func", None) or getattr(modifier, "class_type", None) or type(modifier)
+    return bool(getattr(kind, "models_hardware", False))
+
+
 class ModifierBase(ABC):
     """A modifier with memory."""
 
@@ -48,6 +60,14 @@ class ModifierBase(ABC):
     @abstractmethod
     def reset(self, env_mask: Tensor | None = None) -> None:
         """Forget the past of the masked environments (``None``: of all)."""
+
+    def initial_memory(self) -> dict[str, Tensor] | None:
+        """Return what :meth:`step` remembers before the first value, ``(1, …)`` each; None if there is no ``step``."""
+        return None
+
+    def step(self, data: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
+        """Return the modified data and the new memory, as a function of tensors alone; for export."""
+        raise NotImplementedError
 
     @abstractmethod
     def __call__(self, data: Tensor, push: bool = True) -> Tensor:
@@ -90,12 +110,23 @@ class DigitalFilter(ModifierBase):
                 memory.masked_fill_(self._rows(env_mask, memory.dim()), 0.0)
 
     def __call__(self, data: Tensor, push: bool = True) -> Tensor:
-        inputs = self._shifted(self._inputs, data)
-        filtered = inputs @ self._b - self._outputs @ self._a
+        filtered, inputs, outputs = self._filtered(data, self._inputs, self._outputs, self._a, self._b)
         if push:
             self._inputs.copy_(inputs)
-            self._outputs.copy_(self._shifted(self._outputs, filtered))
+            self._outputs.copy_(outputs)
         return filtered
+
+    def initial_memory(self) -> dict[str, Tensor]:
+        return {n: torch.zeros(1, *m.shape[1:]) for n, m in (("inputs", self._inputs), ("outputs", self._outputs))}
+
+    def step(self, data: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
+        inputs, outputs = memory
+        return self._filtered(data, inputs, outputs, self._a.cpu(), self._b.cpu())
+
+    def _filtered(self, data: Tensor, inputs: Tensor, outputs: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+        inputs = self._shifted(inputs, data)
+        filtered = inputs @ b - outputs @ a
+        return filtered, inputs, self._shifted(outputs, filtered)
 
     @staticmethod
     def _shifted(memory: Tensor, newest: Tensor) -> Tensor:
@@ -120,11 +151,19 @@ class Integrator(ModifierBase):
                 memory.masked_fill_(self._rows(env_mask, memory.dim()), 0.0)
 
     def __call__(self, data: Tensor, push: bool = True) -> Tensor:
-        integral = torch.add(self._integral, data + self._previous, alpha=0.5 * self._cfg.dt)
+        integral, *_ = self.step(data, self._integral, self._previous)
         if push:
             self._integral.copy_(integral)
             self._previous.copy_(data)
         return integral
+
+    def initial_memory(self) -> dict[str, Tensor]:
+        zero = torch.zeros(1, *self._integral.shape[1:])
+        return {"integral": zero, "previous": zero}
+
+    def step(self, data: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
+        integral = torch.add(memory[0], data + memory[1], alpha=0.5 * self._cfg.dt)
+        return integral, integral, data
 
 
 @configclass

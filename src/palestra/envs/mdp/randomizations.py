@@ -657,6 +657,8 @@ class randomize_action_delay(RandomizationTerm):  # noqa: N801
     What the policy sees of its last action is what it sent.
     """
 
+    models_hardware = True
+
     def __init__(self, cfg: EventTermCfg, env: Any) -> None:
         super().__init__(cfg, env)
         bounds = self.params["delay_range"]
@@ -687,6 +689,8 @@ class randomize_encoder_bias(_JointTerm):  # noqa: N801
     Joint position observations carry it (``biased=False`` asks for the truth), and position servos, which read the same
     encoders, stop as far from their target on the other side.
     """
+
+    models_hardware = True
 
     def __init__(self, cfg: EventTermCfg, env: Any) -> None:
         super().__init__(cfg, env)

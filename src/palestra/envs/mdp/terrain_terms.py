@@ -13,6 +13,7 @@ from palestra.assets.root_writer import RootWriter
 from palestra.envs.mdp.entities import entity
 from palestra.envs.mdp.events import Range, _draw
 from palestra.envs.mdp.io import observation_io
+from palestra.envs.mdp.sensing import external_sensor
 from palestra.errors import ConfigError
 from palestra.managers import CurriculumTermCfg, EventTermCfg, ManagerTermBase, SceneEntityCfg
 from palestra.sensors import RayCaster
@@ -35,6 +36,7 @@ PATCHES = "init_pos"
 
 
 @observation_io(units="m", frame="world", entries="rays")
+@external_sensor
 def height_scan(env: BaseEnv, sensor_cfg: SceneEntityCfg, offset: float = 0.5) -> Tensor:
     """Height of the sensor's body above the ground around it, less ``offset`` (m), ``(num_envs, num_rays)``.
 

@@ -1,5 +1,6 @@
 """An ant runs along the world's x axis. Rewards follow the well-known parallel Ant of Isaac Gym."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,17 +21,37 @@ from palestra.robots.ant import ANT_CFG
 from palestra.scene import InteractiveSceneCfg
 from palestra.sim import DistantLightCfg, DomeLightCfg, GroundPlaneCfg, SimulationCfg
 from palestra.utils import configclass
-from palestra.utils.math import euler_xyz_from_quat, quat_apply
+from palestra.utils.math import euler_xyz_from_quat, quat_apply, quat_apply_inverse
 
 ROBOT = SceneEntityCfg("robot")
 
 
+def _of_orientation(compute: Callable[[Tensor], Tensor]) -> Callable[..., mdp.Computation]:
+    """Return how a term follows from the torso's orientation (w, x, y, z)."""
+    return lambda env, asset_cfg: mdp.Computation(compute, (mdp.root_source(env, asset_cfg.name, "base_quat"),))
+
+
+def _up(quat: Tensor) -> Tensor:
+    return quat_apply_inverse(quat, torch.tensor([[0.0, 0.0, 1.0]]))[:, 2:3]
+
+
+def _heading(quat: Tensor) -> Tensor:
+    return quat_apply(quat, torch.tensor([[1.0, 0.0, 0.0]]))[:, 0:1]
+
+
+def _yaw_roll(quat: Tensor) -> Tensor:
+    roll, _, yaw = euler_xyz_from_quat(quat)
+    return torch.stack((yaw, roll), dim=-1)
+
+
+@mdp.from_sensors(_of_orientation(_up))
 @mdp.observation_io(units="1", frame="world", entries=("up",))
 def up_projection(env: Any, asset_cfg: SceneEntityCfg = ROBOT) -> Tensor:
     """Cosine between the torso's up axis and the world's, ``(num_envs, 1)``."""
     return -env.scene[asset_cfg.name].data.projected_gravity_b[:, 2:3]
 
 
+@mdp.from_sensors(_of_orientation(_heading))
 @mdp.observation_io(units="1", frame="world", entries=("heading",))
 def heading_projection(env: Any, asset_cfg: SceneEntityCfg = ROBOT) -> Tensor:
     """Cosine between the torso's forward axis and the world's x, ``(num_envs, 1)``."""
@@ -38,11 +59,11 @@ def heading_projection(env: Any, asset_cfg: SceneEntityCfg = ROBOT) -> Tensor:
     return quat_apply(data.root_quat_w, data.FORWARD_VEC_B)[:, 0:1]
 
 
+@mdp.from_sensors(_of_orientation(_yaw_roll))
 @mdp.observation_io(units="rad", frame="world", entries=("yaw", "roll"))
 def yaw_roll(env: Any, asset_cfg: SceneEntityCfg = ROBOT) -> Tensor:
     """Yaw and roll of the torso (rad), ``(num_envs, 2)``."""
-    roll, _, yaw = euler_xyz_from_quat(env.scene[asset_cfg.name].data.root_quat_w)
-    return torch.stack((yaw, roll), dim=-1)
+    return _yaw_roll(env.scene[asset_cfg.name].data.root_quat_w)
 
 
 def forward_speed(env: Any, asset_cfg: SceneEntityCfg = ROBOT) -> Tensor:

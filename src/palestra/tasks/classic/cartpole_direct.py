@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from palestra.assets import Articulation, ArticulationCfg
-from palestra.envs import DirectRLEnv, DirectRLEnvCfg, ViewerCfg
+from palestra.envs import DirectRLEnv, DirectRLEnvCfg, ViewerCfg, mdp
 from palestra.robots.cartpole import CARTPOLE_CFG
 from palestra.scene import InteractiveSceneCfg
 from palestra.sim import SimulationCfg
@@ -69,6 +69,19 @@ class CartpoleEnv(DirectRLEnv):
             "observations": {"policy": [{"name": name, "units": units} for name, units in names]},
             "actions": [{"name": "cart/force", "units": f"{self.cfg.force_scale} N"}],
         }
+
+    def observations_from_sensors(self) -> dict[str, mdp.Computation]:
+        cart, pole = self.cart, self.pole
+
+        def compute(pos: Tensor, vel: Tensor) -> Tensor:
+            return torch.stack((pos[:, cart], vel[:, cart], pos[:, pole], vel[:, pole]), dim=-1)
+
+        sources = (mdp.joint_source(self, "robot", "joint_pos"), mdp.joint_source(self, "robot", "joint_vel"))
+        return {"policy": mdp.Computation(compute, sources)}
+
+    def targets(self) -> list[mdp.JointTargets]:
+        scale = self.cfg.force_scale
+        return [mdp.JointTargets("robot", "joint_effort", (self.cart,), lambda actions: scale * actions)]
 
     def _setup_scene(self) -> None:
         self.robot = Articulation(self.cfg.robot)

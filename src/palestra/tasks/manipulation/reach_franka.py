@@ -81,6 +81,14 @@ class PointCommandCfg(CommandTermCfg):
     z: tuple[float, float] = (0.2, 0.8)
 
 
+def _target_offset_from_sensors(env: Any) -> mdp.Computation:
+    """The arm knows where its fingertips are from its encoders."""
+    kinematics = mdp.ForwardKinematics(env, "robot", "hand", FINGERTIPS.pos, in_world=True)
+    sources = (mdp.command_source(env, "target"), mdp.joint_source(env, "robot", "joint_pos"))
+    return mdp.Computation(lambda target, joint_pos: target - kinematics(joint_pos)[0], sources)
+
+
+@mdp.from_sensors(_target_offset_from_sensors)
 @mdp.observation_io(units="m", frame="world", entries="xyz")
 def target_offset(env: Any) -> Tensor:
     """Vector from the fingertips to the target, world frame (m), ``(num_envs, 3)``."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from palestra.assets import Articulation, ArticulationCfg
-from palestra.envs import DirectRLEnv, DirectRLEnvCfg, ViewerCfg
+from palestra.envs import DirectRLEnv, DirectRLEnvCfg, ViewerCfg, mdp
 from palestra.robots.franka_panda import FRANKA_PANDA_VELOCITY_CFG
 from palestra.scene import InteractiveSceneCfg
 from palestra.sim import SimulationCfg
@@ -91,6 +91,24 @@ class ReachFrankaEnv(DirectRLEnv):
             "observations": {"policy": observations},
             "actions": [{"name": f"joint_velocity/{j}", "units": "rad/s"} for j in joints],
         }
+
+    def observations_from_sensors(self) -> dict[str, mdp.Computation]:
+        arm, default = self.arm.tolist(), self.robot.data.default_joint_pos[:1].cpu().clone()
+        kinematics = mdp.ForwardKinematics(self, "robot", "hand", FINGERTIPS.pos, in_world=True)
+        target = mdp.Source(
+            "command_target", "command", ("x", "y", "z"), ("m",) * 3, "world", lambda: self.target, command="target"
+        )
+
+        def compute(target: Tensor, pos: Tensor, vel: Tensor) -> Tensor:
+            offset = target - kinematics(pos)[0]
+            return torch.cat(((pos - default)[:, arm], 0.3 * vel[:, arm], 2.0 * offset), dim=-1)
+
+        sources = (target, mdp.joint_source(self, "robot", "joint_pos"), mdp.joint_source(self, "robot", "joint_vel"))
+        return {"policy": mdp.Computation(compute, sources)}
+
+    def targets(self) -> list[mdp.JointTargets]:
+        joints = tuple(self.arm.tolist())
+        return [mdp.JointTargets("robot", "joint_velocity", joints, lambda actions: actions.clamp(-1.0, 1.0))]
 
     def debug_markers(self) -> list[tuple[Tensor, float, tuple[float, float, float, float]]]:
         """Spheres that viewers draw: positions ``(num_envs, 3)``, radius (m) and colour."""

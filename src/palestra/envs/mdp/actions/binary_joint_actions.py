@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from palestra.envs.mdp.actions.joint_actions import JointTermBase
+from palestra.envs.mdp.sensing import JointTargets
 from palestra.errors import ConfigError
 from palestra.utils.string import resolve_matching_values
 
@@ -55,6 +56,11 @@ class BinaryJointPositionAction(JointTermBase):
             "open": self._open_command.tolist(),
             "close": self._close_command.tolist(),
         }
+
+    def targets(self) -> JointTargets:
+        opened, closed = self._open_command.cpu().clone(), self._close_command.cpu().clone()
+        clip = self._clipping()
+        return self._joint_targets("joint_position", lambda actions: clip(torch.where(actions < 0.0, closed, opened)))
 
     def _command(self, expressions: dict[str, float], what: str) -> Tensor:
         where = f"BinaryJointPositionAction of {self.cfg.asset_name!r}, {what}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from palestra.assets import Articulation
 from palestra.envs.mdp.entities import entity
 from palestra.envs.mdp.io import joint_units
+from palestra.envs.mdp.sensing import JointTargets, Source, Target, joint_columns, joint_source
 from palestra.errors import ConfigError
 from palestra.managers import ActionTerm, ActionTermCfg
 from palestra.utils.string import resolve_matching_values
@@ -83,6 +85,20 @@ class JointTermBase(ActionTerm):
             "clip": limits,
         }
 
+    def _joint_targets(
+        self, target: Target, compute: Callable[..., Tensor], sources: tuple[Source, ...] = ()
+    ) -> JointTargets:
+        """Return targets of the term's joints, clipped as the term's own are."""
+        ids = tuple(joint_columns(self._joint_ids, self._asset.num_joints))
+        return JointTargets(self.cfg.asset_name, target, ids, compute, sources)
+
+    def _clipping(self) -> Callable[[Tensor], Tensor]:
+        """Return the limits of the processed actions as a function."""
+        if self._clip is None:
+            return lambda value: value
+        low, high = (bound.cpu().clone() for bound in self._clip)
+        return lambda value: value.clamp(low, high)
+
     def _clip_processed(self) -> None:
         if self._clip is not None:
             torch.clamp(self._processed_actions, *self._clip, out=self._processed_actions)
@@ -119,6 +135,12 @@ class JointAction(JointTermBase):
         offset = self._offset if self._offset.dim() == 1 else self._offset[0]
         return {**super().io_descriptor(), "scale": self._scale.tolist(), "offset": offset.tolist()}
 
+    def _linear(self) -> Callable[[Tensor], Tensor]:
+        """Return the processed action as a function of the action."""
+        offset = (self._offset if self._offset.dim() == 1 else self._offset[0]).cpu().clone()
+        scale, clip = self._scale.cpu().clone(), self._clipping()
+        return lambda actions: clip(offset + scale * actions)
+
     def _use_default_offset(self, default: Tensor) -> None:
         """Take the offsets of all environments from the asset's defaults."""
         if self.cfg.offset not in (0.0, {}):
@@ -143,6 +165,9 @@ class JointPositionAction(JointAction):
         """Set the targets."""
         self._asset.set_joint_position_target(self._processed_actions, self._joint_ids)
 
+    def targets(self) -> JointTargets:
+        return self._joint_targets("joint_position", self._linear())
+
 
 class RelativeJointPositionAction(JointAction):
     """Joint position targets as offsets from where the joints are when the targets are set.
@@ -162,6 +187,11 @@ class RelativeJointPositionAction(JointAction):
         target = self._asset.data.joint_pos_biased[:, self._joint_ids] + self._processed_actions
         self._asset.set_joint_position_target(target, self._joint_ids)
 
+    def targets(self) -> JointTargets:
+        source = joint_source(self._env, self.cfg.asset_name, "joint_pos")
+        ids, linear = joint_columns(self._joint_ids, self._asset.num_joints), self._linear()
+        return self._joint_targets("joint_position", lambda actions, pos: pos[:, ids] + linear(actions), (source,))
+
 
 class JointVelocityAction(JointAction):
     """Joint velocity targets."""
@@ -177,6 +207,9 @@ class JointVelocityAction(JointAction):
         """Set the targets."""
         self._asset.set_joint_velocity_target(self._processed_actions, self._joint_ids)
 
+    def targets(self) -> JointTargets:
+        return self._joint_targets("joint_velocity", self._linear())
+
 
 class JointEffortAction(JointAction):
     """Joint torques or forces."""
@@ -186,6 +219,9 @@ class JointEffortAction(JointAction):
     def apply_actions(self) -> None:
         """Set the torques."""
         self._asset.set_joint_effort_target(self._processed_actions, self._joint_ids)
+
+    def targets(self) -> JointTargets:
+        return self._joint_targets("joint_effort", self._linear())
 
 
 class JointPositionToLimitsAction(JointTermBase):
@@ -233,3 +269,13 @@ class JointPositionToLimitsAction(JointTermBase):
             "rescale_to_limits": self.cfg.rescale_to_limits,
             "limits": torch.stack((self._low[0], self._high[0]), dim=-1).tolist(),
         }
+
+    def targets(self) -> JointTargets:
+        scale, clip = self._scale.cpu().clone(), self._clipping()
+        if self.cfg.rescale_to_limits:
+            middle, half = self._middle[0].cpu().clone(), self._half[0].cpu().clone()
+            return self._joint_targets(
+                "joint_position", lambda actions: middle + half * clip(scale * actions).clamp(-1.0, 1.0)
+            )
+        low, high = self._low[0].cpu().clone(), self._high[0].cpu().clone()
+        return self._joint_targets("joint_position", lambda actions: clip(scale * actions).clamp(low, high))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from palestra.envs.mdp.commands.uniform_ranges import UniformRanges
 from palestra.envs.mdp.io import ObservationIO
+from palestra.envs.mdp.sensing import Computation, Source, StepState
 from palestra.errors import ConfigError
 from palestra.managers import CommandTerm
 
@@ -61,6 +62,31 @@ class GaitPhaseCommand(CommandTerm):
     def command(self) -> Tensor:
         """Sines of all feet, their cosines, then their contacts, ``(num_envs, 3 · num_feet)``."""
         return self.gait_command
+
+    def from_sensors(self, command_name: str) -> Computation:
+        """Return the clock as a robot runs it: frequency (Hz) and duty factor are the command, the phase is kept.
+
+        In deployment an episode starts at phase 0.
+        """
+        source = Source(
+            name=f"command_{command_name}",
+            role="command",
+            entries=_PARTS,
+            units=("Hz", "1"),
+            frame="",
+            read=lambda: torch.stack((self.frequency, self.duty_factor), dim=-1),
+            command=command_name,
+        )
+        offsets, dt = self._offsets.cpu().clone(), self._env.step_dt
+
+        def compute(command: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
+            feet = (phase + offsets).remainder(1.0)
+            angle, contact = feet * (2.0 * math.pi), (feet < command[:, 1:]).float()
+            value = torch.cat((angle.sin(), angle.cos(), contact), dim=-1)
+            return value, (phase + command[:, :1] * dt).remainder(1.0)
+
+        state = StepState(f"{command_name}_phase", torch.zeros(1, 1), lambda: self.phase.unsqueeze(-1))
+        return Computation(compute, (source,), (state,))
 
     def reset(self, env_mask: Tensor) -> None:
         super().reset(env_mask)
