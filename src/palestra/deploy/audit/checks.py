@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from palestra.deploy.audit import exported, ground, motion, observations, safety, success, tracking, training
+from palestra.deploy.audit import (
+    exported,
+    ground,
+    motion,
+    observations,
+    randomization,
+    safety,
+    simulators,
+    success,
+    tracking,
+    training,
+)
 from palestra.deploy.audit.result import Check
 from palestra.deploy.audit.subject import Subject
 
@@ -13,6 +24,7 @@ Checker = Callable[[Subject], Check]
 CHECKS: dict[str, Checker] = {
     "reward-shares": training.reward_shares,
     "curriculum-stage": training.curriculum,
+    "randomization": randomization.randomization,
     "exported-files": exported.exported_files,
     "control-period": exported.exported_task,
     "privileged": exported.privileged,
@@ -30,5 +42,6 @@ CHECKS: dict[str, Checker] = {
     "safety-limits": safety.limits,
     "safety-trips": safety.trips,
     "safety-nominal": safety.nominal,
+    "sim2sim": simulators.sim2sim,
 }
 """All checks by their ids, in the order of the report."""

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
 from palestra.deploy.audit.recording import Recording
-from palestra.deploy.audit.result import Check, Measure, Plot, Series, at_most, judged, skipped, told
+from palestra.deploy.audit.result import Check, Measure, Plot, Series, Status, at_most, judged, skipped, told
 from palestra.deploy.audit.subject import Subject
-from palestra.deploy.bundle import check_sha256
-from palestra.deploy.check import Run, Stepper, open_onnx, open_torchscript
-from palestra.deploy.description import sha256
+from palestra.deploy.export import control_step
 from palestra.deploy.runtime import PolicyRunner
-from palestra.errors import PalestraError
+from palestra.deploy.verify import Finding
+from palestra.errors import ConfigError, PalestraError
 
 TOLERANCE = 1e-4
 """Largest difference of a number from the simulation's; of one greater than 1, its fraction."""
@@ -32,81 +28,46 @@ WARM_UP = 100
 
 _TARGETS = ("joint_pos_target", "joint_vel_target", "joint_effort_target")
 _MISSING = "there is no exported folder: palestra export makes it"
+_EXPORT = "run palestra export again on this checkpoint, and copy the whole folder"
 
 
 def exported_files(subject: Subject) -> Check:
-    """Checksums agree, and the files compute on real observations what the checkpoint's policy did."""
+    """Checksums agree, and the files compute on real observations what the checkpoint's policy does."""
     id, title = "exported-files", "The exported files are those of the checkpoint"
-    advice = "run palestra export again on this checkpoint, and copy the whole folder"
-    folder, described = subject.exported, subject.exported_description
-    if folder is None or not described:
-        reason = "missing" if folder is None else "has no readable policy.json"
-        missing = Measure("exported folder", reason, "", "made by palestra export", "fail")
-        return judged(id, title, [missing], good="", bad="nothing to deploy", advice=advice)
-    measures = [_same_checkpoint(subject, described), *_checksums(folder, described)]
-    openers = {"actor.onnx": open_onnx, "policy.pt": open_torchscript}
-    for name, opener in openers.items():
-        path = folder / name
-        if not path.is_file():
-            measures.append(Measure(name, "missing", "", "there", "fail"))
-            continue
-        try:
-            measures.append(_actor(subject, name, opener(path)))
-        except Exception as error:  # whatever a library says of a damaged file
-            measures.append(Measure(name, f"cannot be run: {_line(error)}", "", "runs", "fail"))
+    parts = ("files", "checksums", "checkpoint", "metadata", "golden", "round_trip")
+    if subject.exported is None:
+        missing = Measure("exported folder", "missing", "", "made by palestra export", "fail")
+        return judged(id, title, [missing], good="", bad="nothing to deploy", advice=_EXPORT)
+    measures = [_measure(finding) for finding in subject.verified if finding.name in parts]
     return judged(
         id,
         title,
         measures,
         good="checksums agree, and the files compute what the checkpoint does",
         bad="the files are not those of the checkpoint",
-        advice=advice,
+        advice=_EXPORT,
     )
 
 
 def exported_task(subject: Subject) -> Check:
     """What ``policy.json`` says of periods, joints, gains, actions, observations and commands is the task's."""
     id, title = "control-period", "Period, joints, gains and actions of the export are those of the task"
-    described = subject.exported_description
-    if not described:
+    if subject.exported is None:
         return skipped(id, title, _MISSING)
-    task = subject.described
-    wanted = {
-        **{f"control.{name}": task["control"][name] for name in ("step_dt", "physics_dt", "decimation")},
-        "articulations": task["articulations"],
-        "actions": task["actions"],
-        "commands": _untimed(task["commands"]),
-        "observations": {name: task["observations"][name] for name in subject.groups},
-    }
-    found = {
-        **{
-            f"control.{name}": described.get("control", {}).get(name)
-            for name in ("step_dt", "physics_dt", "decimation")
-        },
-        "articulations": described.get("articulations"),
-        "actions": described.get("actions"),
-        "commands": _untimed(described.get("commands") or {}),
-        "observations": {group["name"]: group for group in described.get("observations", {}).get("groups", [])},
-    }
-    measures = []
-    for name, value in wanted.items():
-        differences = compare(value, found[name], name)
-        if name == "observations":
-            differences = [d for d in differences if not _shifted(d)]
-        text = "as in the task" if not differences else "; ".join(differences[:3])
-        measures.append(Measure(name, text, "", "as in the task", "fail" if differences else "pass"))
-    rate = described.get("control_step", {}).get("sample_rate_hz")
+    measures = [_measure(finding) for finding in subject.verified if finding.name.startswith("description/")]
+    control = subject.described["control"]
+    rate = (subject.exported_description.get("control_step") or {}).get("sample_rate_hz")
     if rate is not None:
-        task_rate = 1.0 / task["control"]["step_dt"]
-        fits = abs(float(rate) - task_rate) < 1e-6 * task_rate
-        measures.append(
-            Measure("control_step.sample_rate_hz", rate, "Hz", f"{task_rate:g}", "pass" if fits else "fail")
-        )
+        fits = abs(float(rate) - control["rate"]) < 1e-6 * control["rate"]
+        status: Status = "pass" if fits else "fail"
+        measures.append(Measure("control_step.sample_rate_hz", rate, "Hz", f"{control['rate']:g}", status))
+    if not measures:
+        return skipped(id, title, "the exported files are not all there")
     return judged(
         id,
         title,
         measures,
-        good=f"{task['control']['rate']:g} Hz, {task['control']['decimation']} physics steps in each control step",
+        good=f"{control['rate']:g} Hz, {control['decimation']} physics steps in each control step",
         bad="the export is of another task",
         advice="run palestra export again with the run's own configuration",
     )
@@ -115,24 +76,23 @@ def exported_task(subject: Subject) -> Check:
 def privileged(subject: Subject) -> Check:
     """The policy needs nothing that only a simulation knows."""
     id, title = "privileged", "The policy sees only what the robot's sensors tell"
-    step = subject.exported_description.get("control_step")
-    if not subject.exported_description:
-        return skipped(id, title, _MISSING)
-    if not isinstance(step, dict):
-        reason = subject.exported_description.get("no_control_step", "the export has no policy.onnx")
+    try:
+        step, reason = control_step(subject.env, subject.graph, allow_privileged=False)
+        trouble = "" if step is not None else None
+    except ConfigError as error:
+        step, reason, trouble = None, None, _line(error)
+    if trouble is None:
         return skipped(id, title, f"{reason}: what feeds the observations is not known")
-    inputs = [entry for entry in step["inputs"] if entry["role"] == "sensor"]
-    hidden = [entry["name"] for entry in inputs if entry.get("privileged") or entry["name"] == "base_lin_vel"]
-    measures = [
-        told("sensors", ", ".join(entry["name"] for entry in inputs)),
-        Measure("privileged inputs", ", ".join(hidden) or "none", "", "none", "fail" if hidden else "pass"),
-    ]
+    measures = [Measure("observations", trouble or "from sensors", "", "from sensors", "fail" if trouble else "pass")]
+    measures += [_measure(finding) for finding in subject.verified if finding.name == "privileged"]
+    if step is not None:
+        measures.append(told("inputs of the control step", ", ".join(step.input_names)))
     return judged(
         id,
         title,
         measures,
         good="every input is measured by a robot",
-        bad="no sensor of a robot gives these",
+        bad="a robot has no such sensor",
         advice="move the terms to the critic's group, or distil the policy into a student that does without",
     )
 
@@ -142,6 +102,9 @@ def runtime(subject: Subject) -> Check:
     id, title = "runtime", "The exported control step is right and in time on this computer"
     if subject.exported is None:
         return skipped(id, title, _MISSING)
+    if subject.exported_description.get("control_step") is None:
+        reason = subject.exported_description.get("no_control_step") or "policy.json describes no control step"
+        return skipped(id, title, reason)
     advice = "run palestra export again; on a slow computer choose a smaller network or another provider"
     try:
         runner = PolicyRunner(subject.exported)
@@ -174,64 +137,6 @@ def runtime(subject: Subject) -> Check:
     )
 
 
-def compare(wanted: Any, found: Any, where: str) -> list[str]:
-    """Return where two descriptions differ, one line each; what only the export has is not told."""
-    if isinstance(wanted, dict):
-        if not isinstance(found, dict):
-            return [f"{where} is missing"]
-        return [line for key, value in wanted.items() for line in compare(value, found.get(key), f"{where}.{key}")]
-    if isinstance(wanted, list):
-        if not isinstance(found, list) or len(found) != len(wanted):
-            return [f"{where} has {len(found) if isinstance(found, list) else 'no'} entries, not {len(wanted)}"]
-        pairs = enumerate(zip(wanted, found, strict=True))
-        return [line for k, (a, b) in pairs for line in compare(a, b, f"{where}[{k}]")]
-    numbers = isinstance(wanted, int | float) and isinstance(found, int | float)
-    same = abs(wanted - found) <= 1e-6 * max(abs(wanted), 1e-6) if numbers else wanted == found
-    return [] if same else [f"{where} is {found!r}, in the task {wanted!r}"]
-
-
-def _untimed(commands: dict[str, Any]) -> dict[str, Any]:
-    """Return commands without what an audit changes of them: how often they are drawn, and how often zero."""
-    keep = ("class", "width", "ranges")
-    return {name: {key: entry.get(key) for key in keep} for name, entry in commands.items()}
-
-
-def _shifted(difference: str) -> bool:
-    """Whether a difference of observations is one of place (the export counts over all groups) or of noise."""
-    return any(part in difference for part in (".slice", ".index", ".noise"))
-
-
-def _same_checkpoint(subject: Subject, described: dict[str, Any]) -> Measure:
-    recorded = (described.get("checkpoint") or {}).get("sha256")
-    same = recorded == sha256(subject.checkpoint)
-    text = "the audited one" if same else f"another ({str(recorded)[:12]}…)"
-    return Measure("checkpoint of the export", text, "", "the audited one", "pass" if same else "fail")
-
-
-def _checksums(folder: Path, described: dict[str, Any]) -> list[Measure]:
-    files = described.get("files") or {}
-    measures = []
-    for name in files:
-        try:
-            check_sha256(folder / name, files)
-            measures.append(Measure(f"sha256 of {name}", "agrees", "", "agrees"))
-        except PalestraError as error:
-            measures.append(Measure(f"sha256 of {name}", _line(error), "", "agrees", "fail"))
-    return measures or [Measure("sha256", "none recorded", "", "one for each file", "fail")]
-
-
-def _actor(subject: Subject, name: str, run: Run) -> Measure:
-    """Compare a file of the actor with the recorded actions of the checkpoint's policy."""
-    recording = subject.acting
-    stepper = Stepper(run, subject.graph.memory, recording.num_envs)
-    worst = 0.0
-    for step in range(min(recording.num_steps, COMPARED)):
-        found = stepper(torch.from_numpy(recording.obs[step])).numpy()
-        worst = max(worst, difference(found, recording.actions[step]))
-        stepper.reset(torch.from_numpy(recording.ended[step]))
-    return at_most(f"{name}: difference of an action", worst, TOLERANCE)
-
-
 def difference(found: np.ndarray, wanted: np.ndarray) -> float:
     """Return the largest difference; of numbers greater than 1, as a fraction of them. NaN counts as infinite."""
     error = np.abs(found - wanted) / np.maximum(np.abs(wanted), 1.0)
@@ -251,7 +156,7 @@ def _against_simulation(subject: Subject, runner: PolicyRunner) -> list[Measure]
     unknown = ports - set(sensors_at(recording, 0, 0))
     if unknown:
         return [told("compared with the simulation", f"no: {', '.join(sorted(unknown))} was not recorded")]
-    worst = dict.fromkeys(("obs", "actions", *_TARGETS), 0.0)
+    worst: dict[str, float] = dict.fromkeys(("obs", "actions", *_TARGETS), 0.0)
     delayed = subject.env.action_delay is not None
     runner.reset()
     for step in range(min(recording.num_steps, COMPARED)):
@@ -287,6 +192,10 @@ def _step_times(subject: Subject, runner: PolicyRunner) -> np.ndarray:
             seconds[step] = time.perf_counter() - began
     runner.reset()
     return seconds
+
+
+def _measure(finding: Finding) -> Measure:
+    return Measure(finding.name, finding.detail, "", "as exported and as the task says", "pass" if finding.passed else "fail")
 
 
 def _line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Checks of the observation normaliser: exported, of the checkpoint, and made of observations like those of the task."""
+"""Check of the observation normaliser: the checkpoint's, and made of observations like those of the task."""
 
 from __future__ import annotations
 

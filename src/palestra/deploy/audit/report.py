@@ -35,6 +35,7 @@ table { border-collapse: collapse; width: 100%; } td, th { text-align: left; pad
 th { color: var(--soft); font-weight: 600; font-size: 13px; border-bottom: 1px solid var(--line); }
 tr + tr td { border-top: 1px solid var(--line); } td.number { font-variant-numeric: tabular-nums; white-space:
   nowrap; }
+.summary .about { margin: 0; font-size: 13px; }
 .summary { background: #fff; border: 1px solid var(--line); border-radius: 8px; padding: 6px 16px;
   margin-bottom: 28px; }
 .summary a { color: inherit; text-decoration: none; } .summary a:hover { text-decoration: underline; }
@@ -111,7 +112,9 @@ class Report:
         """Return ``report.html``."""
         worst = "fail" if self.failed else "warn" if self.counts()["warn"] else "pass"
         rows = "".join(
-            f'<tr><td>{_badge(c.status)}</td><td><a href="#{c.id}">{_text(c.title)}</a></td></tr>' for c in self.checks
+            f'<tr><td>{_badge(c.status)}</td><td><a href="#{c.id}">{_text(c.title)}</a>'
+            f'<div class="about">{_text(c.summary)}</div></td></tr>'
+            for c in self.checks
         )
         about = f"{_text(self.checkpoint)} · sha256 {self.sha256[:12]}… · {_text(self.created)} · {self.seconds:.0f} s"
         versions = " · ".join(f"{_text(name)} {_text(str(v))}" for name, v in self.versions.items())
@@ -169,7 +172,7 @@ def _section(check: Check) -> str:
     more = f"<details><summary>{len(told)} further numbers</summary>{_table(told)}</details>" if told else ""
     return (
         f'<section id="{check.id}"><header>{_badge(check.status)}<h2>{_text(check.title)}</h2>'
-        f"<code>{check.id}</code></header><p>{_text(check.summary)}.</p>"
+        f"<code>{check.id}</code></header><p>{_text(check.summary[:1].upper() + check.summary[1:])}.</p>"
         f"{_table(judged) if judged else ''}{more}{advice}{figures}</section>"
     )
 

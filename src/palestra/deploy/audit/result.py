@@ -120,7 +120,7 @@ def judged(
     status = worst([m.status for m in measures])
     if status not in ("warn", "fail"):
         return Check(id, title, status, good, tuple(measures), "", tuple(plots))
-    found = "; ".join(f"{m.name} is {m.text()} ({m.allowed})" for m in measures if m.status == status)
+    found = "; ".join(f"{m.name}: {m.text()} (allowed: {m.allowed})" for m in measures if m.status == status)
     return Check(id, title, status, f"{bad}: {found}", tuple(measures), advice, tuple(plots))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -23,6 +25,17 @@ CALM = 10
 """Steps without a fault before one is injected."""
 
 _NONE = "the monitor takes its limits from policy.json: palestra export makes it"
+
+
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep the monitor's log of faults out of the terminal: here they are meant."""
+    log = logging.getLogger("palestra.deploy")
+    disabled, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = disabled
 
 
 def limits(subject: Subject) -> Check:
@@ -69,6 +82,7 @@ def limits(subject: Subject) -> Check:
     )
 
 
+@_unlogged()
 def trips(subject: Subject) -> Check:
     """The monitor trips on each injected fault, and answers it with damping."""
     id, title = "safety-trips", "The safety monitor trips on faults"
@@ -95,6 +109,7 @@ def trips(subject: Subject) -> Check:
     )
 
 
+@_unlogged()
 def nominal(subject: Subject) -> Check:
     """The monitor lets the policy work: no trips, few targets bounded."""
     id, title = "safety-nominal", "The safety monitor does not trip while the policy does its task"
@@ -136,8 +151,8 @@ def nominal(subject: Subject) -> Check:
         measures,
         good=f"no trips in {episodes} episodes",
         bad="the policy and its limits do not fit",
-        advice="train with the limits as penalties (joint_pos_limits, joint_vel_limits, applied_torque_limits) or widen "
-        "them within the hardware's",
+        advice="train with the limits as penalties (joint_pos_limits, joint_vel_limits, applied_torque_limits), or "
+        "widen them within the hardware's",
     )
 
 

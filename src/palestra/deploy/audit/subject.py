@@ -7,13 +7,16 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from palestra.deploy.audit.legs import GroundContacts, Legs, find_legs, ground_contacts
 from palestra.deploy.audit.recording import Policy, Recording, record, robot_of
 from palestra.envs.base import RLEnv
+
+if TYPE_CHECKING:
+    from palestra.deploy.verify import Finding
 
 LONGER = 10
 """The endurance rollout is as many times as long as an episode."""
@@ -29,6 +32,9 @@ MOST_STEPS = 2000
 
 WATCHED = 12
 """Environments whose contacts are detected again."""
+
+VERIFIED = 20
+"""Environments whose observations go through the exported files."""
 
 EXPORTED, SIM2SIM = "exported", "sim2sim/result.json"
 """Where a run has its exported files, and the verdict of the comparison of simulators."""
@@ -200,6 +206,20 @@ class Subject:
         except ValueError:
             return {}
         return content if isinstance(content, dict) else {}
+
+    @cached_property
+    def verified(self) -> list[Finding]:
+        """What the exporter's own verification finds in the exported folder; nothing without one."""
+        from palestra.deploy.verify import verify
+
+        if self.exported is None:
+            return []
+        env = self.make(copy.deepcopy(self.env_cfg), VERIFIED)
+        try:
+            where = {"task": self.task, "checkpoint": self.checkpoint, "seed": self.options.seed}
+            return verify(self.exported, env, self.policy, self.content, **where)
+        finally:
+            env.close()
 
     def close(self) -> None:
         """Free the environment."""
