@@ -195,7 +195,8 @@ def _step_times(subject: Subject, runner: PolicyRunner) -> np.ndarray:
 
 
 def _measure(finding: Finding) -> Measure:
-    return Measure(finding.name, finding.detail, "", "as exported and as the task says", "pass" if finding.passed else "fail")
+    status: Status = "pass" if finding.passed else "fail"
+    return Measure(finding.name, finding.detail, "", "as exported and as the task says", status)
 
 
 def _line(error: Exception) -> str:

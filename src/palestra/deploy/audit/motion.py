@@ -148,6 +148,7 @@ def endurance(subject: Subject) -> Check:
         told("robots", recording.num_envs),
         at_most("failures, of the episodes that would fit", failures / episodes, 0.05, 0.0),
         Measure("state", "finite" if finite else "not finite", "", "finite", "pass" if finite else "fail"),
+        _reward_decline(recording),
         *_drift(subject, recording),
     ]
     return judged(
@@ -159,6 +160,14 @@ def endurance(subject: Subject) -> Check:
         advice="train with longer episodes (env.episode_length_s), and look at palestra play after the time of failure",
         plots=[_drift_plot(subject, recording)],
     )
+
+
+def _reward_decline(recording: Recording) -> Measure:
+    """Compare the reward of the first tenth with that of the last one."""
+    tenth = recording.num_steps // LONGER
+    first, last = float(recording.reward[:tenth].mean()), float(recording.reward[-tenth:].mean())
+    decline = (first - last) / max(abs(first), abs(last), 1e-9)
+    return at_most("loss of reward from the first tenth to the last, of the greater", decline, 0.5, 0.25)
 
 
 def _drift(subject: Subject, recording: Recording) -> list[Measure]:
