@@ -116,6 +116,26 @@ def assert_same_actions(case: Case, run: Path) -> None:
     assert torch.cat(seen).std() > 1e-3
 
 
+def assert_control_step(case: Case, run: Path) -> None:
+    """From sensors to force: what the actor says of the same numbers, times 10 N, on the cart alone."""
+    session = onnxruntime.InferenceSession(run / "exported" / "policy.onnx", providers=["CPUExecutionProvider"])
+    given = {"joint_pos": np.array([[0.3, -0.2]], np.float32), "joint_vel": np.array([[1.5, -0.5]], np.float32)}
+    order = [given["joint_pos"][:, 0], given["joint_vel"][:, 0], given["joint_pos"][:, 1], given["joint_vel"][:, 1]]
+    if case.memory:
+        del given["joint_vel"]
+        order = order[::2]
+    memory = {f"{part}_in": np.full((layers, 1, size), 0.1, np.float32) for part, (layers, size) in case.memory.items()}
+    names = [entry.name for entry in session.get_outputs()]
+    assert names == ["joint_effort_target", "actions", "obs", *(f"{part}_out" for part in case.memory)]
+    target, *found = session.run(None, {**given, **memory})
+    actor = onnxruntime.InferenceSession(run / "exported" / "actor.onnx", providers=["CPUExecutionProvider"])
+    obs = np.stack(order, axis=1)
+    actions, *after = actor.run(None, {"obs": obs, **memory})
+    for one, other in zip(found, [actions, obs, *after], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(target, [[10.0 * actions[0, 0], 0.0]], rtol=1e-5, atol=1e-6)
+
+
 def assert_one_file_each_without_the_critic(case: Case, run: Path) -> None:
     assert sorted(p.name for p in (run / "exported").iterdir()) == FILES
     assert not [p for p in run.iterdir() if p.name.startswith(".")]
@@ -145,7 +165,7 @@ def assert_described(case: Case, run: Path) -> None:
         ),
     ):
         assert entry["sha256"] == hashlib.sha256(place.read_bytes()).hexdigest()
-    assert told["check"]["observations"] == 1024
+    assert told["check"]["observations"] == 1000
     assert {form: error <= 1e-5 for form, error in told["check"]["max_error"].items()} == {
         "TorchScript": True,
         "ONNX": True,
@@ -247,6 +267,7 @@ def test_what_a_library_trained_is_exported(name):
     (run,) = Path("runs").glob("*/*")
     assert main(["export", str(run), "--threads", "1"]) == 0
     assert_same_actions(case, run)
+    assert_control_step(case, run)
     assert_one_file_each_without_the_critic(case, run)
     assert_described(case, run)
     if not case.memory:

@@ -16,9 +16,9 @@ def working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def train(library: str, *overrides: str) -> Path:
-    """Return the folder of a short run of Cartpole."""
-    command = ["train", "Cartpole", "--library", library, "--num_envs=4", "--max_iterations=2", "--no_video"]
+def train(library: str, *overrides: str, task: str = "Cartpole") -> Path:
+    """Return the folder of a short run."""
+    command = ["train", task, "--library", library, "--num_envs=4", "--max_iterations=2", "--no_video"]
     quick = ["--threads=1", "--logger=none", "agent.save_interval=1", "agent.num_steps_per_env=8"]
     assert main([*command, *quick, *overrides]) == 0
     (run,) = Path("runs").glob("*/*")
@@ -79,6 +79,19 @@ def test_what_cannot_be_exported_is_said_in_one_line(tmp_path, capsys):
         assert captured.err == f"palestra: error: {message}\n"
         assert captured.out == ""
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_direct_environment_that_declares_no_control_step_gets_the_other_files(capsys, monkeypatch):
+    run = train("palestra", task="Cartpole-Direct")
+    monkeypatch.setattr("palestra.tasks.classic.cartpole_direct.CartpoleEnv.targets", lambda self: [])
+    capsys.readouterr()
+    assert main(["export", str(run), "--threads=1"]) == 0
+    reason = "CartpoleEnv is a direct environment without targets(), see docs/export.md"
+    assert f"no policy.onnx: {reason}" in capsys.readouterr().out.splitlines()
+    assert sorted(p.name for p in (run / "exported").iterdir()) == ["actor.onnx", "policy.json", "policy.pt"]
+    told = json.loads((run / "exported" / "policy.json").read_text())
+    assert told["control_step"] is None and told["no_control_step"] == reason
+    assert "control_step" not in told["check"] and set(told["files"]) == {"policy.pt", "actor.onnx"}
 
 
 MODELS = '''

@@ -43,6 +43,7 @@ def test_control_period(go2):
         "rate": pytest.approx(50.0),
         "episode_length_s": 20.0,
         "max_episode_length": 1000,
+        "action_delay": [0, 0],
     }
 
 

@@ -13,7 +13,7 @@ from palestra.cli.configuration import find_trained, task_configs
 FOLDER = "exported"
 """Where the files go, in the run folder or beside a checkpoint that has none."""
 
-ENVIRONMENTS = 16
+ENVIRONMENTS = 20
 """Environments that give the observations of the check unless ``--num_envs`` says otherwise."""
 
 

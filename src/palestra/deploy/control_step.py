@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -216,10 +216,7 @@ def _call(
     return value
 
 
-Role = Literal["sensor", "command", "state", "target", "action", "observation"]
-
-
-def _tensor(name: str, shape: list[int], role: Role | str, **more: Any) -> dict[str, Any]:
+def _tensor(name: str, shape: list[int], role: str, **more: Any) -> dict[str, Any]:
     return {"name": name, "shape": shape, "dtype": "float32", "role": role, "units": None, **more}
 
 

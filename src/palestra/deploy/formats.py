@@ -7,6 +7,7 @@ import importlib
 import io
 import logging
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,17 @@ def write_torchscript(graph: PolicyGraph, path: Path, metadata: str) -> None:
     with _quiet(), torch.no_grad(), _refused("TorchScript"), _names_from_scratch():
         traced = torch.jit.trace(graph, graph.example(_EXAMPLE_BATCH), check_trace=False)
         frozen = torch.jit.freeze(traced, optimize_numerics=False)
-        torch.jit.save(frozen, str(path), _extra_files={METADATA_KEY: metadata})
+        archive = io.BytesIO()
+        torch.jit.save(frozen, archive, _extra_files={METADATA_KEY: metadata})
+    _rewrite(archive, path)
+
+
+def _rewrite(archive: io.BytesIO, path: Path) -> None:
+    """Write an archive without the stack of the calls that traced it, which holds paths of this machine."""
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as new:
+        for record in old.infolist():
+            if not record.filename.endswith((".debug_pkl", "/.data/serialization_id")):
+                new.writestr(zipfile.ZipInfo(record.filename), old.read(record))
 
 
 def write_onnx(graph: PolicyGraph, path: Path, metadata: Mapping[str, str]) -> None:
@@ -146,7 +157,7 @@ def _quiet() -> Iterator[None]:
 def _names_from_scratch() -> Iterator[None]:
     """Let TorchScript name classes as if none had been traced in this process, so that equal policies are equal files.
 
-    The archive is named after its path otherwise, and a class that was traced before gets a number.
+    A class that was traced before would have a number appended.
     """
     state: Any = importlib.import_module("torch.jit._state")
     known = state._python_cu

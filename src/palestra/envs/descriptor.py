@@ -65,7 +65,20 @@ def _control(env: BaseEnv) -> Description:
         "rate": 1.0 / env.step_dt,
         "episode_length_s": getattr(env, "max_episode_length_s", None),
         "max_episode_length": getattr(env, "max_episode_length", None),
+        "action_delay": _action_delay(env),
     }
+
+
+def _action_delay(env: BaseEnv) -> list[int]:
+    """Return least and largest delay of an action in the simulation (control steps)."""
+    from palestra.envs.mdp.randomizations import randomize_action_delay
+
+    manager = getattr(env, "event_manager", None)
+    terms = [] if manager is None else [name for names in manager.active_terms.values() for name in names]
+    for cfg in (manager.get_term_cfg(name) for name in terms):  # type: ignore[union-attr]
+        if cfg.func is randomize_action_delay:
+            return [int(x) for x in cfg.params.get("delay_range", (1, 3))]
+    return [0, 0]
 
 
 def _observations(env: Any) -> Description:
@@ -112,6 +125,7 @@ def _observation_term(env: Any, term: Any, start: int) -> Description:
         "scale": cfg.scale,
         "clip": cfg.clip,
         "noise": _settings(cfg.noise) if term.corrupt else None,
+        "latency": list(getattr(cfg.noise, "delay_range", (0, 0))) if term.corrupt else [0, 0],
         "modifiers": [_settings(m) for m in cfg.modifiers or []],
         "joint_names": _joints_of(env, term.bound),
         "entries": listed,
