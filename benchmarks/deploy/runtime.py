@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("exported", nargs="?", type=Path)
     parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--provider", default="cpu")
-    parser.add_argument("--output", type=Path, help="JSON file")
+    parser.add_argument("--output", type=Path, default=Path("runtime.json"), help="JSON file")
     args = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -56,10 +56,9 @@ def main() -> None:
         }
     for name, times in result["times_us"].items():
         print(f"{name:<15} median {times['median']:7.1f} µs   p99 {times['p99']:7.1f} µs   max {times['max']:8.1f} µs")
-    text = json.dumps(result, indent=2)
-    print(text)
-    if args.output is not None:
-        args.output.write_text(text + "\n")
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    args.output.write_text(json.dumps(result, indent=2) + "\n")
+    print(args.output)
 
 
 def functions(runner: PolicyRunner) -> dict[str, Callable[[], Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from palestra.cli.main import main
+from palestra.cli.main import COMMANDS, main
 from palestra.config.registry import task_ids
 
 TASKS = ", ".join(map(repr, task_ids()))
@@ -22,7 +22,7 @@ def empty_directory(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("tran Cartpole", "unknown command 'tran': did you mean 'train'? known: 'train', 'play', 'eval', 'export', 'tasks', 'info', 'bench'"),
+        ("tran Cartpole", f"unknown command 'tran': did you mean 'train'? known: {', '.join(map(repr, COMMANDS))}"),
         ("--seed 1 train", "flag '--seed' stands before the command: type palestra COMMAND --seed …"),
         ("train", "which task? for example: palestra train Reach-Franka (palestra tasks lists them)"),
         ("train Cartpol", f"unknown task 'Cartpol': did you mean 'Cartpole', 'Cartpole-Direct', 'Cartpole-NoVelocity'? known: {TASKS}"),

@@ -120,6 +120,16 @@ def test_a_long_way_takes_longer_than_the_least_time(exported):
     assert events["run"] - events["stand"] == pytest.approx(0.75, abs=1.5 * STEP_DT)
 
 
+def test_without_any_gain_nothing_is_held_and_the_policy_begins_at_once(tmp_path):
+    about = description()
+    about["articulations"]["robot"] = {**about["articulations"]["robot"], "stiffness": [0.0] * 3, "damping": [0.0] * 3}
+    rig = Rig(export_leg(tmp_path / "exported", about), BENT)
+    rig.controller.start_up()
+    rig.until("stand")
+    rig.step()
+    assert rig.controller.phase == "run" and rig.robot.sent[-1].mode == "control"
+
+
 def test_a_pose_that_is_not_reached_is_a_fault(rig):
     rig.until("stand")
     rig.robot.spoil = lambda state: replace(state, joint_pos=BENT.copy())
@@ -377,7 +387,9 @@ def test_a_command_without_zero_must_be_given(tmp_path):
     about = description()
     about["commands"]["base_velocity"]["ranges"]["lin_vel_x"] = [0.3, 0.7]
     rig = Rig(export_leg(tmp_path / "exported", about))
-    with pytest.raises(PalestraError, match="the policy needs the command 'base_velocity', for which zero is outside"):
+    with pytest.raises(
+        PalestraError, match="the policy needs the command 'base_velocity', and zero is not among its values"
+    ):
         rig.controller.start_up()
 
 

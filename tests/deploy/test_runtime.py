@@ -1,5 +1,6 @@
 """The runtime: same numbers as numpy, state carried, and one line for everything that is wrong with input or files."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -21,8 +22,11 @@ from exported_leg import (
     some_sensors,
     weights,
 )
-from onnx import TensorProto, helper
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 
+import palestra
 from palestra.deploy.runtime import PolicyRunner
 from palestra.deploy.session import PROVIDERS
 from palestra.errors import ConfigError, PalestraError
@@ -33,6 +37,11 @@ COMMAND = np.array([0.5, 0.0, -0.2])
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory) -> Path:
     return export_leg(tmp_path_factory.mktemp("leg"))
+
+
+@pytest.fixture(scope="module")
+def shared(exported) -> PolicyRunner:
+    return PolicyRunner(exported)
 
 
 @pytest.fixture
@@ -96,6 +105,56 @@ def test_a_provider_that_is_not_there(exported):
         PolicyRunner(exported, providers=["tpu"])
 
 
+def test_memory_of_two_layers_is_carried_in_both_files(tmp_path):
+    """h counts steps in each layer, and the action is the sum over layers plus what is sensed."""
+    memory = {"name": "h_in", "shape": [2, 1, 3], "role": "state"}
+    after = {"name": "h_out", "shape": [2, 1, 3], "role": "state"}
+    sensed, target = (
+        {"name": "joint_pos", "shape": [1, 3], "role": "sensor"},
+        {"name": "joint_pos_target", "shape": [1, 3], "role": "target"},
+    )
+    about = description()
+    about["control_step"] = {
+        "inputs": [sensed, memory],
+        "outputs": [target, after],
+        "state": [{"input": "h_in", "output": "h_out", "initial": [[[0.0] * 3], [[10.0] * 3]]}],
+    }
+    batch = [2, "batch", 3]
+    about["policy"] = {
+        "inputs": [{"name": "obs", "shape": ["batch", 3]}, {"name": "h_in", "shape": batch}],
+        "outputs": [{"name": "actions", "shape": ["batch", 3]}, {"name": "h_out", "shape": batch}],
+        "memory": [{"input": "h_in", "output": "h_out", "initial": 0.0}],
+    }
+    constants = [
+        numpy_helper.from_array(np.float32(1.0), "one"),
+        numpy_helper.from_array(np.array([0], np.int64), "axis"),
+    ]
+    for file, into, result in (("policy.onnx", "joint_pos", "joint_pos_target"), ("actor.onnx", "obs", "actions")):
+        size = 1 if file == "policy.onnx" else "batch"
+        nodes = [
+            helper.make_node("Add", ["h_in", "one"], ["h_out"]),
+            helper.make_node("ReduceSum", ["h_out", "axis"], ["summed"], keepdims=0),
+            helper.make_node("Add", ["summed", into], [result]),
+        ]
+        value = functools.partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
+        ins = [value(into, shape=[size, 3]), value("h_in", shape=[2, size, 3])]
+        outs = [value(result, shape=[size, 3]), value("h_out", shape=[2, size, 3])]
+        graph = helper.make_graph(nodes, "g", ins, outs, constants)
+        onnx.save_model(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), str(tmp_path / file)
+        )
+    sign(tmp_path, about)
+    runner = PolicyRunner(tmp_path)
+    x = np.array([0.1, 0.2, 0.3])
+    for start in (10.0, 10.0):  # again after the reset
+        for step in range(1, 4):
+            np.testing.assert_allclose(
+                runner.step({"joint_pos": x})["joint_pos_target"], x + start + 2 * step, rtol=1e-6
+            )
+            np.testing.assert_allclose(runner.compute_action(x), x + 2 * step, rtol=1e-6)
+        runner.reset()
+
+
 # Input that is wrong
 
 
@@ -121,6 +180,30 @@ def test_wrong_sensors_are_named_and_change_nothing(exported, change, message):
         runner.step(spoilt, {"base_velocity": COMMAND})
     found, wanted = runner.step(sensors, {"base_velocity": COMMAND}), leg.step(sensors, COMMAND)
     np.testing.assert_allclose(found["obs"], wanted["obs"], atol=2e-6)  # the state went on from the step before
+
+
+NUMBER = st.one_of(st.floats(-2.0, 2.0), st.floats(allow_nan=True, allow_infinity=True), st.integers(-(10**40), 10**40))
+ANY = st.one_of(st.lists(NUMBER, min_size=3, max_size=4), st.lists(st.none(), max_size=4), st.text(max_size=3), NUMBER)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.fixed_dictionaries({}, optional=dict.fromkeys(["joint_pos", "joint_vel", "base_ang_vel", "base_quat"], ANY)), ANY
+)
+def test_whatever_is_given_the_answer_is_finite_or_one_line(shared, changes, command):
+    shared.reset()
+    sensors = {**some_sensors(np.random.default_rng(0)), **changes}
+    found, message = {}, ""
+    try:
+        found = shared.step(sensors, {"base_velocity": command})
+    except PalestraError as error:
+        message = str(error)
+    assert bool(message) is not bool(found) and "\n" not in message
+    if found:
+        assert all(np.isfinite(value).all() for value in found.values())
+        assert all(np.isfinite(np.asarray(value, float)).all() for value in (*sensors.values(), command))
+    plain = shared.step(some_sensors(np.random.default_rng(1)), {"base_velocity": COMMAND})
+    assert all(np.isfinite(value).all() for value in plain.values())
 
 
 def test_commands_by_name_or_by_input_and_their_errors(exported):
@@ -244,6 +327,9 @@ def _break(folder: Path, how: str) -> None:
     elif how == "other shape":
         about["control_step"]["inputs"][0]["shape"] = [1, 4]
         sign(folder, about)
+    elif how == "no batch":
+        about["control_step"]["inputs"][0]["shape"] = [3]
+        sign(folder, about)
     elif how == "no initial":
         del about["control_step"]["state"][1]
         sign(folder, about)
@@ -266,6 +352,7 @@ def _break(folder: Path, how: str) -> None:
         ("no checksum", "has no checksum of policy.onnx: the files are of two exports"),
         ("other input", "its inputs are .*'joint_pos'.* but its description says .*'joint_position'"),
         ("other shape", r"input 'joint_pos' is \[1, 3\], but its description says \[1, 4\]"),
+        ("no batch", r"sensor 'joint_pos' is \[3\]; it must be \[1, width\]"),
         ("no initial", "says nothing of the initial value of the state 'history_in'"),
         ("not ONNX", "policy.onnx: ONNX Runtime cannot open it"),
     ],
@@ -306,10 +393,10 @@ def test_it_all_runs_where_torch_and_mujoco_are_absent(exported, tmp_path):
                     raise ImportError(f"{{name}} is blocked", name=name)
 
         sys.meta_path.insert(0, Absent())
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        sys.path.insert(0, {str(Path(palestra.__file__).parents[1])!r})
         import numpy as np
         from palestra.deploy import blackbox, bundle, commands, controller, freshness, golden, limits, loop
-        from palestra.deploy import robot, robots, runtime, safety, session, stand, startup
+        from palestra.deploy import recording, robot, robots, runtime, safety, session, stand, startup
         from palestra.cli.main import main
 
         runner = runtime.PolicyRunner({str(exported)!r})

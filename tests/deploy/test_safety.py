@@ -54,7 +54,7 @@ def test_a_sane_state_passes():
     [
         ({"joint_pos": np.array([1.11, -1.0, 0.0])}, "position", "hip", 1.11, 1.1),
         ({"joint_pos": np.array([0.1, -2.61, 0.0])}, "position", "knee", -2.61, -2.6),
-        ({"joint_vel": np.array([0.0, -18.8, 0.0])}, "velocity", "knee", 18.8, 18.75),
+        ({"joint_vel": np.array([0.0, -22.6, 0.0])}, "velocity", "knee", 22.6, 22.5),
         ({"joint_effort": np.array([-25.1, 0.0, 0.0])}, "effort", "hip", 25.1, 25.0),
         ({"base_quat": rolled(1.01)}, "tilt", None, 1.01, 1.0),
         ({"base_quat": np.zeros(4)}, "quaternion", None, 0.0, 0.02),
@@ -78,7 +78,7 @@ def test_each_cause_names_joint_value_and_limit(changes, cause, joint, value, li
     "changes",
     [
         {"joint_pos": np.array([1.09, -2.59, 1e5])},
-        {"joint_vel": np.array([37.4, -18.7, 1e5])},
+        {"joint_vel": np.array([44.9, -22.4, 1e5])},
         {"joint_effort": np.array([24.9, -49.9, 1e5])},
         {"joint_effort": None},
         {"base_quat": -rolled(0.99)},
@@ -212,7 +212,7 @@ def test_faults_latch_until_reset_and_trip_again_where_the_cause_persists():
 
 def test_a_target_that_is_not_finite_is_damping_in_the_same_call():
     watched = monitor()
-    watched.check(state(0.0, joint_vel=np.array([40.0 / 1.25, 0.0, 2.0])), 0.0)
+    watched.check(state(0.0, joint_vel=np.array([32.0, 0.0, 2.0])), 0.0)
     sent = watched.bound(command([0.1, math.nan, 0.0]), 0.0)
     assert sent.mode == "damping" and watched.trips[0].cause == "bad_target"
     assert watched.trips[0].message.startswith("joint_pos_target of 'knee' is nan")

@@ -20,8 +20,8 @@ def test_limits_of_the_description_with_margins():
     assert found.joint_names == ("hip", "knee", "foot") and found.floating_base
     assert found.position_low.tolist() == [-1.0, -2.5, -INF] and found.position_high.tolist() == [1.0, -0.5, INF]
     np.testing.assert_allclose(found.position_margin, [0.1, 0.1, 0.0])  # 5 % of ranges of 2 rad
-    np.testing.assert_allclose(found.velocity_trip, [37.5, 18.75, INF])  # 1.25 times
-    np.testing.assert_allclose(found.effort_trip, [25.0, 50.0, INF])
+    np.testing.assert_allclose(found.velocity_trip, [45.0, 22.5, INF])  # 1.5 times
+    np.testing.assert_allclose(found.effort_trip, [25.0, 50.0, INF])  # 1.25 times
     np.testing.assert_allclose(found.target_change, [1.2, 0.6, INF])  # 2 × 0.02 s × velocity
     # effort / velocity is 0.667 and 2.667; at most 4 × the policy's own 0.5, 0.5, 5
     np.testing.assert_allclose(found.damping, [20 / 30, 2.0, 5.0])

@@ -85,8 +85,11 @@ def run(args: argparse.Namespace) -> int:
         f"{1.0 / runner.step_dt:.4g} Hz, golden vectors within {error:.1e}"
     )
     gc.freeze()  # what is loaded need not be searched for garbage while the robot moves
-    with _signals(controller):
-        outcome = controller.run(duration, on_step=_Status())
+    try:
+        with _signals(controller):
+            outcome = controller.run(duration, on_step=_Status())
+    finally:
+        gc.unfreeze()
     _report(controller, outcome)
     return TRIPPED if outcome.trips else 0
 
@@ -164,4 +167,6 @@ def _give(operator: OperatorCommands, text: str) -> None:
         values = []
     if not values:
         raise ConfigError(f"--command is {text!r}; it must be NAME=number,number,…")
-    operator.set(name, values, 0.0, hold=True)
+    taken = operator.set(name, values, 0.0, hold=True).tolist()
+    if taken != values:
+        print(f"command {name!r} is bounded to the ranges of training: {taken}")

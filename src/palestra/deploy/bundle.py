@@ -182,7 +182,7 @@ def control_step(description: Description, where: Path) -> ControlStep:
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{where}: control_step is incomplete: {type(error).__name__} {error}") from error
     step = ControlStep(inputs, outputs, state)
-    _check_state(step, where)
+    _check(step, where)
     return step
 
 
@@ -203,8 +203,11 @@ def _initial(values: Any, shape: tuple[int, ...]) -> np.ndarray:
     return np.broadcast_to(np.asarray(values, np.float32), shape).copy()
 
 
-def _check_state(step: ControlStep, where: Path) -> None:
+def _check(step: ControlStep, where: Path) -> None:
     shapes = {port.name: port.shape for port in (*step.inputs, *step.outputs)}
+    for port in (*step.inputs, *step.outputs):
+        if port.role != "state" and (len(port.shape) < 2 or port.shape[0] != 1):
+            raise ConfigError(f"{where}: {port.role} {port.name!r} is {list(port.shape)}; it must be [1, width]")
     carried = {part.input for part in step.state}
     for name in step.named("state"):
         if name not in carried and name not in {part.output for part in step.state}:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from palestra.deploy.blackbox import BlackBox
 from palestra.deploy.bundle import robot_of
 from palestra.deploy.commands import OperatorCommands
 from palestra.deploy.loop import FixedRateLoop, LoopStatistics
+from palestra.deploy.recording import PHASES, Phase, record_for, row_of
 from palestra.deploy.robot import RobotCommand, RobotInterface, RobotState
 from palestra.deploy.runtime import PolicyRunner
 from palestra.deploy.safety import Posture, SafetyMonitor, Trip
@@ -22,13 +23,9 @@ from palestra.deploy.stand import StandMotion
 from palestra.deploy.startup import check_joints, check_policy, check_sensors, first_state, sensors_of
 from palestra.errors import PalestraError
 
+__all__ = ["PHASES", "Controller", "ControllerSettings", "Outcome", "Phase", "record_for"]
+
 _LOG = logging.getLogger("palestra.deploy")
-
-Phase = Literal["init", "stand", "run", "damp", "stop"]
-"""``init`` brakes and waits for sensors, ``stand`` goes to the default pose, ``run`` is the policy, ``damp`` brakes."""
-
-PHASES: tuple[Phase, ...] = ("init", "stand", "run", "damp", "stop")
-"""In their order; the black box holds the index."""
 
 _POSTURES: dict[Phase, Posture] = {"init": "free", "stand": "upright", "run": "clear", "damp": "free", "stop": "free"}
 
@@ -138,7 +135,7 @@ class Controller:
         error = check_policy(self.runner)
         missing = self.operator.missing()
         if missing:
-            raise PalestraError(f"the policy needs the command {missing[0]!r}, for which zero is outside the ranges")
+            raise PalestraError(f"the policy needs the command {missing[0]!r}, and zero is not among its values")
         try:
             self.robot.connect()
         except OSError as failure:  # ConnectionError is one
@@ -329,26 +326,9 @@ class Controller:
     def _record(self, now: float, state: RobotState | None, wanted: RobotCommand, sent: RobotCommand) -> None:
         if self.black_box is None:
             return
-        row: dict[str, Any] = {
-            "phase": PHASES.index(self.phase),
-            "age": self.monitor.freshness.age,
-            "wanted_pos": wanted.joint_pos_target,
-            "wanted_vel": wanted.joint_vel_target,
-            "wanted_effort": wanted.joint_effort,
-            "sent_pos": sent.joint_pos_target,
-            "sent_vel": sent.joint_vel_target,
-            "sent_effort": sent.joint_effort,
-            "stiffness": sent.stiffness,
-            "damping": sent.damping,
-            "tripped": self.monitor.tripped,
-            "work": self._clock() - now,
-            **{f"command_{name}": value for name, value in self.operator.read(now).items()},
-            **self._outputs,
-        }
-        if state is not None:
-            names = ("stamp", "joint_pos", "joint_vel", "joint_effort", "base_quat", "base_ang_vel", "base_contact")
-            row |= {name: getattr(state, name) for name in names}
-        self.black_box.record(now, row)
+        commands = self.operator.read(now)
+        row = row_of(self.phase, self.monitor, state, wanted, sent, commands, self._outputs)
+        self.black_box.record(now, {**row, "work": self._clock() - now})
 
     def _event(self, now: float, kind: str, **details: Any) -> None:
         if self.black_box is not None:
@@ -371,32 +351,6 @@ class Controller:
             self.dumped = self.black_box.dump(self._dump_to)
         except PalestraError as error:  # a full disk must not end the braking
             _LOG.error("%s", error)
-
-
-def record_for(runner: PolicyRunner, monitor: SafetyMonitor, seconds: float) -> BlackBox:
-    """Return a black box that fits a policy.
-
-    Args:
-        runner: the policy.
-        monitor: its monitor.
-        seconds: how much of the past to keep.
-    """
-    joints = monitor.limits.joint_names
-    over_joints = ("joint_pos", "joint_vel", "joint_effort", "wanted_pos", "wanted_vel", "wanted_effort")
-    over_joints += ("sent_pos", "sent_vel", "sent_effort", "stiffness", "damping")
-    step = runner.control_step
-    columns = dict.fromkeys(over_joints, len(joints))
-    columns |= {"base_quat": 4, "base_ang_vel": 3}
-    columns |= dict.fromkeys(("phase", "stamp", "age", "base_contact", "tripped", "work"), 1)
-    columns |= {f"command_{name}": int(np.prod(port.shape)) for name, port in step.commands().items()}
-    columns |= {p.name: int(np.prod(p.shape)) for p in step.outputs if p.role in ("action", "observation")}
-    about = {
-        "task": runner.description.get("task"),
-        "joint_names": list(joints),
-        "phases": list(PHASES),
-        "step_dt": runner.step_dt,
-    }
-    return BlackBox(columns, max(1, round(seconds / runner.step_dt)), about)
 
 
 def _driven(port: Any, joint_names: tuple[str, ...]) -> tuple[str, str, np.ndarray]:

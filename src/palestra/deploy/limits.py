@@ -18,8 +18,8 @@ from palestra.errors import ConfigError, did_you_mean
 _POSITION_MARGIN = 0.05
 """A measured position trips this fraction of the joint's range beyond its limits: end stops give way a little."""
 
-_VELOCITY_MARGIN = _EFFORT_MARGIN = 1.25
-"""A measured velocity or effort trips at this multiple of its limit: sensors are noisy, impacts short."""
+_VELOCITY_MARGIN, _EFFORT_MARGIN = 1.5, 1.25
+"""A measured velocity or effort trips at this multiple of its limit: sensors are noisy, and impacts drive joints."""
 
 _TARGET_CHANGE = 2.0
 """A position target moves at most this multiple of what the joint's greatest velocity covers in a control step."""

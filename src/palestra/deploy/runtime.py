@@ -155,14 +155,13 @@ class _Step:
 
     def __init__(self, session: BoundSession, described: ControlStep) -> None:
         self.session, self.described = session, described
-        rows = {name: tensor.reshape(tensor.shape[1:]) for name, tensor in session.inputs.items()}  # views, no batch
-        self._sensors = [(port.name, rows[port.name]) for port in described.inputs if port.role == "sensor"]
-        self._commands = [(name, port, rows[port.name]) for name, port in described.commands().items()]
+        sensors = [port.name for port in described.inputs if port.role == "sensor"]
+        self._sensors = [(name, session.inputs[name][0]) for name in sensors]  # views without the batch axis
+        commands = described.commands()
+        self._commands = [(name, port, session.inputs[port.name][0]) for name, port in commands.items()]
         self._state = [(session.inputs[s.input], session.outputs[s.output], s.initial) for s in described.state]
         self._results = [
-            (port.name, session.outputs[port.name].reshape(port.shape[1:]))
-            for port in described.outputs
-            if port.role in _RETURNED
+            (port.name, session.outputs[port.name][0]) for port in described.outputs if port.role in _RETURNED
         ]
         self.reset()
 

@@ -53,8 +53,8 @@ class StandMotion:
         way = np.abs(self._pose - self._from)
         fastest = _SHARE_OF_VELOCITY * self._limits.velocity_limits
         needed = np.where(np.isfinite(fastest) & (fastest > 0.0), _PEAK * way / np.maximum(fastest, 1e-9), 0.0)
-        self.duration = float(max(self._least, needed.max(initial=0.0)))
-        """How long this motion takes (s)."""
+        self.duration = float(max(self._least, needed.max(initial=0.0))) if self._held.any() else 0.0
+        """How long this motion takes (s); nothing where no joint has a gain, as with torque control alone."""
 
     def command(self, elapsed: float, joint_pos: np.ndarray) -> RobotCommand:
         """Return what the joints are to do.
@@ -63,10 +63,10 @@ class StandMotion:
             elapsed: since the beginning (s).
             joint_pos: measured, ``(num_joints,)``.
         """
-        s = min(max(elapsed / self.duration, 0.0), 1.0)
+        s = min(max(elapsed / self.duration, 0.0), 1.0) if self.duration > 0.0 else 1.0
         way = self._pose - self._from
         target = self._from + way * (10.0 * s**3 - 15.0 * s**4 + 6.0 * s**5)
-        velocity = way * (30.0 * s**2 - 60.0 * s**3 + 30.0 * s**4) / self.duration
+        velocity = way * (30.0 * s**2 - 60.0 * s**3 + 30.0 * s**4) / max(self.duration, 1e-9)
         pull = np.where(self.stiffness > 0.0, 0.0, _PULL * (target - joint_pos))
         gain = 1.0 if self._ramp <= 0.0 else min(elapsed / self._ramp, 1.0)
         return RobotCommand(
