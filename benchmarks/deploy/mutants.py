@@ -96,15 +96,17 @@ def show(result: dict[str, Any]) -> bool:
     columns = [c for c in used if any(c in row["caught_by"] for row in result["mutants"].values())]
     table = Table(title=f"{result['task']}: what fails")
     table.add_column("mutant", no_wrap=True)
-    for name in columns:
-        table.add_column(name.replace("-", "\n"), justify="center")
+    for number in range(1, len(columns) + 1):
+        table.add_column(str(number), justify="center")
     good = True
     for name, row in result["mutants"].items():
         caught = (not row["wanted"] and not row["caught_by"]) or bool(set(row["wanted"]) & set(row["caught_by"]))
         good = good and caught
         marks = ["●" if c in row["caught_by"] else "" for c in columns]
         table.add_row(name if caught else f"[red]{name}[/red]", *marks)
-    Console(width=150).print(table)
+    console = Console(width=40 + 5 * len(columns), highlight=False)
+    console.print(table)
+    console.print(", ".join(f"{number} {name}" for number, name in enumerate(columns, 1)))
     broken = {n: r for n, r in result["mutants"].items() if r["wanted"]}
     caught = sum(bool(set(r["wanted"]) & set(r["caught_by"])) for r in broken.values())
     sound = ", ".join(result["mutants"]["sound"]["caught_by"]) or "nothing"

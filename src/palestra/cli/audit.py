@@ -47,11 +47,12 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check, print, and write ``audit/report.html`` and ``audit/report.json``; 1 if a check fails."""
+    checks = chosen(args.only)
     subject = open_subject(args)
     from palestra.deploy.audit.report import FOLDER, Report
     from palestra.deploy.description import sha256
 
-    checks, began = chosen(args.only), time.monotonic()
+    began = time.monotonic()
     try:
         results = tuple(check(subject) for check in checks)
     finally:
@@ -81,7 +82,7 @@ def open_subject(args: argparse.Namespace) -> Subject:
     target = require_target(args, "run", "palestra audit runs/cartpole/2026-01-31_12-00-00")
     trained = find_trained(target, args)
     if args.device not in (None, "cpu"):
-        raise ConfigError(f"--device is {args.device!r}; an audit runs on the cpu, in double-checked single steps")
+        raise ConfigError(f"--device is {args.device!r}; an audit runs on the cpu, whatever the run was trained on")
     given = args.num_envs
     configs = task_configs(trained.task, args, trained.run)
 

@@ -77,9 +77,10 @@ def feet_lift(subject: Subject) -> Check:
 
 
 def _settled(subject: Subject) -> np.ndarray:
-    """Return the steps after the first half second of an episode, in which robots drop onto their feet."""
+    """Return the steps after the first half second of an episode, in which robots drop onto their feet; all if none."""
     recording = subject.acting
-    return recording.age[:, subject.contacts.envs] * recording.step_dt > 0.5
+    settled = recording.age[:, subject.contacts.envs] * recording.step_dt > 0.5
+    return settled if settled.any() else np.ones_like(settled)
 
 
 def _moving(subject: Subject) -> np.ndarray:

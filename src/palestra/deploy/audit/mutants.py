@@ -190,7 +190,9 @@ def _wrong_period(subject: Subject, folder: Path) -> Subject:
 
 
 def _altered_file(subject: Subject, folder: Path) -> Subject:
-    variant = exported(subject, folder)
+    assert subject.exported is not None
+    shutil.copytree(subject.exported, folder / "exported")
+    variant = _variant(subject, run=folder)
     path = folder / "exported" / "policy.onnx"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
