@@ -6,12 +6,14 @@ import time
 
 import numpy as np
 
-from palestra.deploy.audit.recording import Recording
+from palestra.deploy.audit.recording import SENSOR, Recording, record
 from palestra.deploy.audit.result import Check, Measure, Plot, Series, Status, at_most, judged, skipped, told
 from palestra.deploy.audit.subject import Subject
+from palestra.deploy.control_step import ControlStep
 from palestra.deploy.export import control_step
 from palestra.deploy.runtime import PolicyRunner
 from palestra.deploy.verify import Finding
+from palestra.envs.ideal_hardware import ideal_hardware
 from palestra.errors import ConfigError, PalestraError
 
 TOLERANCE = 1e-4
@@ -110,8 +112,9 @@ def runtime(subject: Subject) -> Check:
         runner = PolicyRunner(subject.exported)
         golden = runner.check_golden()
         measures = [at_most("difference from golden vectors", golden, 1e-5)]
-        measures += _against_simulation(subject, runner)
-        seconds = _step_times(subject, runner)
+        recording, step = _recorded(subject)
+        measures += _against_simulation(runner, recording, step)
+        seconds = _step_times(runner, _given(recording, 0))
     except PalestraError as error:
         measure = Measure("PolicyRunner", _line(error), "", "runs", "fail")
         return judged(id, title, [measure], good="", bad="the runtime refuses the export", advice=advice)
@@ -143,46 +146,44 @@ def difference(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.where(np.isnan(error), np.inf, error).max(initial=0.0))
 
 
-def sensors_at(recording: Recording, step: int, env: int) -> dict[str, np.ndarray]:
-    """Return what a robot would have measured and been told before a step, by the names of ``policy.onnx``'s inputs."""
-    known = {name.removeprefix("sensor/"): values for name, values in recording.series.items() if "sensor/" in name}
-    return {name: values[step, env] for name, values in known.items()}
+def _recorded(subject: Subject) -> tuple[Recording, ControlStep]:
+    """Record one robot's sensors on ideal hardware, which is what the control step is compared on."""
+    step, reason = control_step(subject.env, subject.graph, allow_privileged=True)
+    if step is None:
+        raise PalestraError(reason or "the task declares no control step")
+    steps = min(subject.steps, COMPARED)
+    with ideal_hardware(subject.env):
+        seed = subject.options.seed
+        return record(subject.env, subject.policy, subject.groups, steps, seed, sources=step.sources), step
 
 
-def _against_simulation(subject: Subject, runner: PolicyRunner) -> list[Measure]:
+def _given(recording: Recording, step: int) -> dict[str, np.ndarray]:
+    """Return what the first robot's sensors and commands were before a step, by the names of the inputs."""
+    known = {name.removeprefix(SENSOR): values for name, values in recording.series.items() if name.startswith(SENSOR)}
+    return {name: values[step, 0] for name, values in known.items()}
+
+
+def _against_simulation(runner: PolicyRunner, recording: Recording, described: ControlStep) -> list[Measure]:
     """Feed the recorded sensors of one robot to the runtime and compare what comes out with the simulation."""
-    recording = subject.acting
-    ports = {port.name for port in runner.control_step.inputs if port.role in ("sensor", "command")}
-    unknown = ports - set(sensors_at(recording, 0, 0))
-    if unknown:
-        return [told("compared with the simulation", f"no: {', '.join(sorted(unknown))} was not recorded")]
-    worst: dict[str, float] = dict.fromkeys(("obs", "actions", *_TARGETS), 0.0)
-    delayed = subject.env.action_delay is not None
+    drawn = [state.name for state in described.states if state.read is not None]
+    if drawn:
+        return [told("compared with the simulation", f"by exported-files: episodes draw {', '.join(drawn)} at random")]
+    worst: dict[str, float] = {}
     runner.reset()
-    for step in range(min(recording.num_steps, COMPARED)):
-        given = sensors_at(recording, step, 0)
+    for step in range(recording.num_steps):
+        given = _given(recording, step)
         out = runner.step(given, given)
-        wanted = {"obs": recording.obs, "actions": recording.actions}
-        if not delayed:
-            wanted |= {name: recording.series[name] for name in _TARGETS}
-        for name, series in wanted.items():
+        for name in ("obs", "actions", *_TARGETS):
             if name in out:
-                worst[name] = max(worst[name], difference(out[name], series[step, 0].reshape(out[name].shape)))
+                wanted = recording.series[name][step, 0].reshape(out[name].shape)
+                worst[name] = max(worst.get(name, 0.0), difference(out[name], wanted))
         if recording.ended[step, 0]:
             runner.reset()
-    seen = [name for name in worst if any(port.name == name for port in runner.control_step.outputs)]
-    return [at_most(f"{name}: difference from the simulation", worst[name], TOLERANCE) for name in seen]
+    return [at_most(f"{name}: difference from the simulation", error, TOLERANCE) for name, error in worst.items()]
 
 
-def _step_times(subject: Subject, runner: PolicyRunner) -> np.ndarray:
+def _step_times(runner: PolicyRunner, given: dict[str, np.ndarray]) -> np.ndarray:
     """Return the durations of steps of the runtime (s)."""
-    inputs = runner.control_step.inputs
-    recorded = sensors_at(subject.acting, 0, 0)
-    given = {
-        port.name: recorded.get(port.name, np.zeros(port.shape[1:], np.float32))
-        for port in inputs
-        if port.role in ("sensor", "command")
-    }
     runner.reset()
     seconds = np.zeros(TIMED)
     for step in range(-WARM_UP, TIMED):

@@ -10,6 +10,9 @@ from palestra.deploy.audit.result import Plot
 _SIZE = (4.4, 2.6)  # inches
 _DPI = 120
 
+_INSIDE = 4
+"""More curves than these are named beside the diagram."""
+
 
 def draw(plot: Plot) -> str:
     """Return a plot as a PNG, in base64."""
@@ -36,7 +39,9 @@ def draw(plot: Plot) -> str:
     axes.tick_params(labelsize=7)
     axes.grid(alpha=0.25)
     labels = [series.label for series in plot.series if series.label]
-    if len(labels) > 1:
+    if len(labels) > _INSIDE:
+        axes.legend(fontsize=5.5, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    elif len(labels) > 1:
         axes.legend(fontsize=6, frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

@@ -13,9 +13,13 @@ from torch import Tensor
 
 from palestra.assets import Articulation
 from palestra.envs.base import RLEnv
+from palestra.envs.mdp import Source
 from palestra.envs.memory import forget
 
 Policy = Callable[[dict[str, Any]], Tensor]
+
+SENSOR = "sensor/"
+"""Prefix of what a control step is given."""
 
 
 @dataclass
@@ -94,8 +98,8 @@ class Recording:
 class _Recorder:
     """Takes a row after each step, before the environments that ended are reset."""
 
-    def __init__(self, env: RLEnv, groups: Sequence[str]) -> None:
-        self.env, self.groups = env, list(groups)
+    def __init__(self, env: RLEnv, groups: Sequence[str], sources: Sequence[Source]) -> None:
+        self.env, self.groups, self.sources = env, list(groups), list(sources)
         self.robot = robot_of(env)
         self.rows: dict[str, list[np.ndarray]] = {}
         self.action = torch.zeros(0)
@@ -112,24 +116,11 @@ class _Recorder:
             self.robot.data.applied_torque  # noqa: B018 - registers the field, so that the first step fills it
 
     def before_step(self, obs: dict[str, Any], action: Tensor) -> None:
-        """Note what the policy saw and did, and what sensors of a robot would have told it."""
+        """Note what the policy saw and did, and what the control step would have been given."""
         self._add("obs", torch.cat([obs[name] for name in self.groups], dim=-1))
         self._add("actions", action)
-        if self.robot is not None:
-            data = self.robot.data
-            for name, value in (
-                ("joint_pos", data.joint_pos_biased),
-                ("joint_vel", data.joint_vel),
-                ("joint_effort", data.applied_torque),
-                ("base_ang_vel", data.root_ang_vel_b),
-                ("base_lin_vel", data.root_lin_vel_b),
-                ("base_quat", data.root_quat_w),
-            ):
-                self._add(f"sensor/{name}", value)
-        commands: Any = getattr(self.env, "command_manager", None)
-        if commands is not None:
-            for name in commands.active_terms:
-                self._add(f"sensor/command_{name}", commands.get_command(name))
+        for source in self.sources:
+            self._add(f"{SENSOR}{source.name}", source.read())
 
     def close(self) -> None:
         """Give the environment back as it was."""
@@ -182,7 +173,14 @@ class _Recorder:
 
 @torch.no_grad()
 def record(
-    env: RLEnv, policy: Policy, groups: Sequence[str], num_steps: int, seed: int | None, *, endless: bool = False
+    env: RLEnv,
+    policy: Policy,
+    groups: Sequence[str],
+    num_steps: int,
+    seed: int | None,
+    *,
+    endless: bool = False,
+    sources: Sequence[Source] = (),
 ) -> Recording:
     """Let a policy act from a reset on and record every step.
 
@@ -193,10 +191,11 @@ def record(
         num_steps: control steps.
         seed: seed of the episodes.
         endless: whether a curriculum that shortens episodes is overruled.
+        sources: inputs of a control step that are recorded too, as ``sensor/<name>``.
     """
     obs, _ = env.reset(seed=seed)
     forget(policy)
-    recorder = _Recorder(env, groups)
+    recorder = _Recorder(env, groups, sources)
     try:
         for _ in range(num_steps):
             if endless:

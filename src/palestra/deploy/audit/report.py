@@ -19,6 +19,9 @@ FORMAT = 1
 FOLDER, JSON_FILE, HTML_FILE = "audit", "report.json", "report.html"
 """Where the report goes, in the run folder."""
 
+_SHORT = 28
+"""Values of fewer letters are not broken into lines."""
+
 _COLOURS: dict[Status, str] = {"pass": "green", "warn": "yellow", "fail": "red", "skipped": "dim"}
 
 _STYLE = """
@@ -48,10 +51,11 @@ section header { display: flex; gap: 12px; align-items: baseline; } section head
   letter-spacing: .04em; white-space: nowrap; display: inline-block; min-width: 66px; text-align: center; }
 .pass { background: var(--pass); } .warn { background: var(--warn); }
 .fail { background: var(--fail); } .skipped { background: var(--skipped); }
+td.words { overflow-wrap: anywhere; max-width: 420px; }
 td.is-fail { color: var(--fail); font-weight: 600; } td.is-warn { color: var(--warn); font-weight: 600; }
 .advice { background: #fff7e6; border-left: 4px solid var(--warn); padding: 8px 12px; margin: 12px 0 0; }
-figure { margin: 12px 12px 0 0; display: inline-block; max-width: 100%; } figure img { max-width: 100%;
-  display: block; }
+figure { margin: 12px 12px 0 0; display: inline-block; max-width: 100%; } figure img { width: 420px;
+  max-width: 100%; display: block; }
 details { margin-top: 8px; } summary { cursor: pointer; color: var(--soft); } footer { color: var(--soft);
   font-size: 13px; }
 """
@@ -179,11 +183,15 @@ def _section(check: Check) -> str:
 
 def _table(measures: Sequence[Measure]) -> str:
     rows = "".join(
-        f'<tr><td>{_text(m.name)}</td><td class="number is-{m.status}">{_text(m.text())}</td>'
+        f'<tr><td>{_text(m.name)}</td><td class="{_width(m)} is-{m.status}">{_text(m.text())}</td>'
         f"<td>{_text(m.allowed)}</td></tr>"
         for m in measures
     )
     return f"<table><tr><th>measured</th><th>value</th><th>allowed</th></tr>{rows}</table>"
+
+
+def _width(measure: Measure) -> str:
+    return "number" if len(measure.text()) < _SHORT else "words"
 
 
 def _badge(status: Status) -> str:
