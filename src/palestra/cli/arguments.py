@@ -126,6 +126,21 @@ def whole_number(flag: str, minimum: int | None = None) -> Callable[[str], int]:
     return convert
 
 
+def positive_number(flag: str) -> Callable[[str], float]:
+    """Return a converter for a flag's value that says what is allowed."""
+
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = 0.0
+        if not 0.0 < value < float("inf"):
+            raise ConfigError(f"{flag} is {text!r}; it must be a number above 0")
+        return value
+
+    return convert
+
+
 def add_environment_flags(parser: CommandParser) -> None:
     """Flags that every command which builds an environment has."""
     parser.takes_overrides = True

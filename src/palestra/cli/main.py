@@ -17,6 +17,7 @@ COMMANDS = {
     "distill": "teach a student that sees what the robot measures to act as a trained policy does",
     "export": "write a trained policy as TorchScript and ONNX, with a description for the robot",
     "sim2sim": "try a trained policy in other simulations, down to a simulated robot behind a network",
+    "audit": "run the checklist before a policy moves a robot, and write a report",
     "deploy": "run an exported policy on a robot, with a safety monitor between the two",
     "sim-robot": "simulate a robot that is reached like a real one, by UDP",
     "tasks": "list the tasks",
