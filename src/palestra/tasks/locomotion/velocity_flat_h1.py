@@ -168,12 +168,12 @@ class EnvCfg(ManagerBasedRLEnvCfg):
 
 @configclass
 class PlayEnvCfg(EnvCfg):
-    """A few robots without observation noise, pushes and stages: the whole range of commands."""
+    """A few nominal robots without observation noise, pushes and stages: the whole range of commands."""
 
     def __post_init__(self) -> None:
         self.scene.num_envs = 16
         self.observations.policy.enable_corruption = False
-        self.events.push = None
+        velocity.make_nominal(self.events)
         self.curriculum.stages = None
         self.commands.base_velocity.rel_standing_envs = 0.0
         self.commands.base_velocity.resampling_time_range = (4.0, 4.0)
