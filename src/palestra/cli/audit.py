@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         versions=_versions(),
         seconds=time.monotonic() - began,
         checks=results,
+        complete=args.only is None,
     )
     report.print()
     for path in report.write((subject.checkpoint.parent if subject.run is None else subject.run) / FOLDER):
