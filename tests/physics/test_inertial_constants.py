@@ -1,15 +1,33 @@
 """The constants of all environments at once are those of ``mj_setConst``."""
 
+import ctypes
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
 import mujoco
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from palestra.physics.inertial_constants import DERIVED, VARIABLE, InertialConstants, covers, inverse_of
+from palestra.physics.inertial_constants import (
+    DERIVED,
+    VARIABLE,
+    InertialConstants,
+    covers,
+    inverse_of,
+    kernel_body,
+    kernel_constants,
+)
 from palestra.robots.ant import ROBOT as ANT
+from palestra.robots.anymal_c import ROBOT as ANYMAL
 from palestra.robots.cartpole import ROBOT as CARTPOLE
 from palestra.robots.franka_panda import ROBOT as FRANKA
+from palestra.robots.unitree_g1 import ROBOT as G1
 from palestra.robots.unitree_go2 import ROBOT as GO2
+from palestra.robots.unitree_h1 import ROBOT as H1
 
 BALL_AND_PLATE = """
 <mujoco>
@@ -27,7 +45,7 @@ BALL_AND_PLATE = """
 
 
 def models() -> dict[str, mujoco.MjModel]:
-    specs = {info.name: info.spawn().build(info.name) for info in (ANT, CARTPOLE, FRANKA, GO2)}
+    specs = {info.name: info.spawn().build(info.name) for info in (ANT, ANYMAL, CARTPOLE, FRANKA, G1, GO2, H1)}
     for spec in specs.values():
         for number, joint in enumerate(spec.joints):
             if joint.type in (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE):
@@ -37,14 +55,11 @@ def models() -> dict[str, mujoco.MjModel]:
     return {**compiled, "ball_and_plate": mujoco.MjModel.from_xml_string(BALL_AND_PLATE)}
 
 
-@pytest.mark.parametrize("name", models())
-def test_they_are_those_of_mujoco(name: str) -> None:
+def varied(name: str) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the fields of three variants of a model, and the constants that MuJoCo derives from them."""
     model = models()[name]
-    assert covers(model, set(VARIABLE))
-    assert model.nu or name == "ball_and_plate"
     rng = np.random.default_rng(0)
     values: dict[str, list[np.ndarray]] = {field: [] for field in (*VARIABLE, *DERIVED)}
-    constants = InertialConstants(model, torch.device("cpu"))
     for _ in range(3):
         changed = models()[name]
         changed.body_mass[:] *= rng.uniform(0.5, 2.0, model.nbody)
@@ -56,12 +71,84 @@ def test_they_are_those_of_mujoco(name: str) -> None:
         mujoco.mj_setConst(changed, mujoco.MjData(changed))
         for field, rows in values.items():
             rows.append(getattr(changed, field).copy())
-    given = [torch.as_tensor(np.stack(values[field]), dtype=torch.float32) for field in VARIABLE]
-    for field, found in constants.compute(*given).items():
-        expected = torch.as_tensor(np.stack(values[field]), dtype=torch.float32)
-        torch.testing.assert_close(
-            found, expected, rtol=2e-3, atol=1e-6, msg=lambda text, field=field: f"{field}: {text}"
+    given, expected = (
+        [torch.as_tensor(np.stack(values[f]), dtype=torch.float32) for f in x] for x in (VARIABLE, DERIVED)
+    )
+    return given, expected
+
+
+def compare(found: list[Tensor], expected: list[Tensor]) -> None:
+    for field, a, b in zip(DERIVED, found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-3, atol=1e-6, msg=lambda text, field=field: f"{field}: {text}")
+
+
+@pytest.mark.parametrize("name", models())
+def test_they_are_those_of_mujoco(name: str) -> None:
+    model = models()[name]
+    assert covers(model, set(VARIABLE))
+    assert model.nu or name == "ball_and_plate"
+    given, expected = varied(name)
+    compare(list(InertialConstants(model, torch.device("cpu")).compute(*given).values()), expected)
+
+
+HERE = Path(__file__).parent
+ARGUMENTS = [
+    "linear",
+    "angular",
+    "turned",
+    "frames",
+    "rest",
+    "descends",
+    "average",
+    "moment",
+    "moving",
+    "mass",
+    "inertia",
+    "ipos",
+    "armature",
+    "subtreemass",
+    "dof_invweight",
+    "body_invweight",
+    "acc",
+]
+
+
+@pytest.fixture(scope="module")
+def of_one_world(tmp_path_factory: pytest.TempPathFactory) -> Callable[[mujoco.MjModel], ctypes.CDLL]:
+    """Compile the kernel's text for the CPU, with one warp's lanes taking turns."""
+    folder = tmp_path_factory.mktemp("constants")
+
+    def build(model: mujoco.MjModel) -> ctypes.CDLL:
+        kinds = ["const float* "] * 13 + ["float* "] * 4
+        declared = ", ".join(kind + name for kind, name in zip(kinds, ARGUMENTS, strict=True))
+        source = folder / f"{model.nv}_{model.nbody}_{model.nu}.cpp"
+        source.write_text(
+            f'#include "{HERE / "one_warp.h"}"\n'
+            f"static void world(int lane, {declared}) {{\n"
+            f"{kernel_constants(model.nv, model.nbody, model.nu)}{kernel_body()}\n}}\n"
+            f'extern "C" void compute({declared}) {{\n'
+            f"    warp::run([&](int lane) {{ world(lane, {', '.join(ARGUMENTS)}); }});\n}}\n"
         )
+        library = source.with_suffix(".so")
+        subprocess.run(["g++", "-std=c++17", "-O1", "-shared", "-fPIC", source, "-o", library], check=True)
+        return ctypes.CDLL(str(library))
+
+    return build
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler (g++)")
+@pytest.mark.parametrize("name", models())
+def test_the_kernel_computes_them_for_one_world(name: str, of_one_world: Callable[..., ctypes.CDLL]) -> None:
+    model = models()[name]
+    constants = InertialConstants(model, torch.device("cpu"))
+    assert constants.one_kernel
+    library, (given, expected) = of_one_world(model), varied(name)
+    found = [torch.full_like(x, torch.nan) for x in expected]
+    shared = [x.contiguous() for x in constants.shared]
+    for world in range(3):
+        tensors = [*shared, *(x[world] for x in given), *(x[world] for x in found)]
+        library.compute(*(ctypes.c_void_p(x.data_ptr()) for x in tensors))
+    compare(found, expected)
 
 
 def test_the_inverse() -> None:

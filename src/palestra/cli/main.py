@@ -14,9 +14,12 @@ COMMANDS = {
     "train": "train a policy and leave a run folder with checkpoints, curves and a video",
     "play": "watch a trained policy, in a window or as a video",
     "eval": "measure a trained policy over many episodes",
+    "distill": "teach a student that sees what the robot measures to act as a trained policy does",
     "export": "write a trained policy as TorchScript and ONNX, with a description for the robot",
+    "sim2sim": "try a trained policy in other simulations, down to a simulated robot behind a network",
     "audit": "run the checklist before a policy moves a robot, and write a report",
     "deploy": "run an exported policy on a robot, with a safety monitor between the two",
+    "sim-robot": "simulate a robot that is reached like a real one, by UDP",
     "tasks": "list the tasks",
     "info": "describe every observation and action of a task or a run",
     "bench": "measure where the time of a step and of a training iteration goes",
@@ -62,7 +65,7 @@ def _dispatch(arguments: list[str]) -> int:
         raise ConfigError(f"flag {name!r} stands before the command: type palestra COMMAND {name} …")
     if name not in COMMANDS:
         raise ConfigError(f"unknown command {name!r}: {did_you_mean(name, COMMANDS)}")
-    command = import_module(f"palestra.cli.{name}")
+    command = import_module(f"palestra.cli.{name.replace('-', '_')}")
     parser = CommandParser(prog=f"palestra {name}", description=f"{COMMANDS[name][0].upper()}{COMMANDS[name][1:]}.")
     command.add_arguments(parser)
     args = parse(parser, normalise(rest))

@@ -21,6 +21,7 @@ from palestra.physics.capacity import most_convex_collisions, probe_capacity
 from palestra.physics.capture import current_warp_stream
 from palestra.physics.field_contacts_warp import FieldContacts
 from palestra.physics.inertial_constants import DERIVED, VARIABLE, InertialConstants, covers
+from palestra.physics.inertial_constants_warp import set_constants
 from palestra.physics.newton import why_not
 from palestra.physics.newton_warp import NewtonSolver
 from palestra.utils.row_fusion import flush
@@ -199,9 +200,9 @@ class CudaEngine(Engine):
         _masked_write(self.model_field(name), values, env_mask, columns)
 
     def set_const(self, env_mask: Tensor | None = None) -> None:
-        # All worlds are recomputed from their own values; for unchanged worlds the result is the same.
+        # Without the one kernel all worlds are recomputed from their own values: the same result where nothing changed.
         if covers(self.model, self._expanded.keys() - set(DERIVED)):
-            self._set_inertial_constants()
+            self._set_inertial_constants(env_mask)
         else:
             derived = [*_DERIVED, *(_BOUNDS if "geom_size" in self._expanded else ())]
             for name in derived:
@@ -211,16 +212,22 @@ class CudaEngine(Engine):
                 mjw.set_const(self._m, self._d)
         self.version += 1
 
-    def _set_inertial_constants(self) -> None:
+    def _set_inertial_constants(self, env_mask: Tensor | None) -> None:
         """Recompute what depends on inertia; the engine's own way is several hundred kernels for a quadruped."""
         if self._constants is None:
             self._constants = InertialConstants(self.model, self.device)
+            self._all_envs = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
+        fields = tuple(self.model_field(name) for name in VARIABLE)
+        derived = tuple(self.model_field(name) for name in DERIVED)
         flush()
         with _disable_current_modes():  # nothing here is an operation on single rows that could be fused
-            values = self._constants.compute(*(self.model_field(name) for name in VARIABLE))
-            for name, value in values.items():
+            if self._constants.one_kernel:
+                mask = self._all_envs if env_mask is None else env_mask
+                set_constants(mask, self._constants.shared, fields, derived)
+                return
+            for out, value in zip(derived, self._constants.compute(*fields).values(), strict=True):
                 if value.numel():
-                    self.model_field(name).copy_(value)
+                    out.copy_(value)
 
     def rays(
         self,

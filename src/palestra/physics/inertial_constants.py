@@ -4,9 +4,14 @@ The constants of ``mj_setConst`` that depend on inertia (MuJoCo documentation, "
 the default pose. Where masses, principal inertias, centres of mass and armatures are all that differs between
 environments, the kinematics of that pose is common to them, and only the joint-space inertia matrix and its inverse are
 left to compute.
+
+On a GPU one kernel does the same for the environments that changed, a warp each (``inertial_constants.cu``); the tensor
+operations are for robots that do not fit into its shared memory.
 """
 
 from __future__ import annotations
+
+from importlib.resources import files
 
 import mujoco
 import numpy as np
@@ -18,6 +23,23 @@ VARIABLE = ("body_mass", "body_inertia", "body_ipos", "dof_armature")
 
 DERIVED = ("body_subtreemass", "dof_invweight0", "body_invweight0", "actuator_acc0")
 """Constants that are computed."""
+
+
+LANES = 32
+"""Threads that work on one environment."""
+
+SHARED_MEMORY = 48 * 1024
+"""Bytes that a block may declare."""
+
+
+def kernel_body() -> str:
+    """Return the kernel's text, CUDA C++."""
+    return files("palestra.physics").joinpath("inertial_constants.cu").read_text(encoding="utf-8")
+
+
+def kernel_constants(nv: int, nb: int, nu: int) -> str:
+    """Return the text that has to stand before :func:`kernel_body`."""
+    return f"constexpr int NV = {nv}, NB = {nb}, NU = {nu};\n"
 
 
 def covers(model: mujoco.MjModel, varied: set[str]) -> bool:
@@ -77,6 +99,18 @@ class InertialConstants:
         # What is not of the bodies, such as the armature of an actuator, stays as it is.
         self._rest = torch.zeros(1, nv, nv, device=device)
         self._rest = torch.as_tensor(full, dtype=torch.float32, device=device) - self._inertia(*compiled)[0]
+
+    @property
+    def shared(self) -> tuple[Tensor, ...]:
+        """What all environments have in common, in the order of the kernel's arguments."""
+        jacobians = (self._linear, self._angular, self._turned, self._frames)
+        return (*jacobians, self._rest, self._descends, self._average, self._moment, self._moving)
+
+    @property
+    def one_kernel(self) -> bool:
+        """Whether the kernel can do it: there are degrees of freedom, and their matrix fits into shared memory."""
+        nv = len(self._rest)
+        return nv > 0 and 4 * (nv * nv + 4 * nv) <= SHARED_MEMORY
 
     def compute(self, mass: Tensor, inertia: Tensor, ipos: Tensor, armature: Tensor) -> dict[str, Tensor]:
         """Return the constants of all environments, by field.

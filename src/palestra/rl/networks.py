@@ -174,6 +174,45 @@ class Actor(Model):
         return self.distribution.std
 
 
+class RecurrentActor(nn.Module):
+    """A policy with a memory: normaliser, GRU, multilayer perceptron; for students of a distillation."""
+
+    def __init__(self, obs_dim: int, num_actions: int, cfg: ModelCfg, hidden_dim: int, num_layers: int) -> None:
+        super().__init__()
+        self.obs_dim = obs_dim
+        self.num_actions = num_actions
+        self.obs_normalizer = EmpiricalNormalization(obs_dim) if cfg.obs_normalization else nn.Identity()
+        self.core = RecurrentCore(obs_dim, num_actions, cfg, hidden_dim, num_layers)
+
+    def blank(self, num_envs: int) -> Tensor:
+        """Return the memory at the start of an episode, ``(layers, num_envs, hidden_dim)``."""
+        rnn = self.core.rnn
+        return next(rnn.parameters()).new_zeros(rnn.num_layers, num_envs, rnn.hidden_size)
+
+    def forward(self, obs: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean actions ``(num_envs, num_actions)`` and the new memory for one step."""
+        return self.core(self.obs_normalizer(obs), memory)
+
+    def update_normalization(self, obs: Tensor) -> None:
+        """Merge raw observations ``(rows, obs_dim)`` into the normaliser's statistics."""
+        if isinstance(self.obs_normalizer, EmpiricalNormalization):
+            self.obs_normalizer.update(obs)
+
+
+class RecurrentCore(nn.Module):
+    """A GRU and a multilayer perceptron behind it."""
+
+    def __init__(self, obs_dim: int, num_actions: int, cfg: ModelCfg, hidden_dim: int, num_layers: int) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(obs_dim, hidden_dim, num_layers)
+        self.mlp = MLP.build(hidden_dim, num_actions, cfg)
+
+    def forward(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Return actions and memory for normalised observations ``(num_envs, obs_dim)``."""
+        features, memory = self.rnn(x.unsqueeze(0), memory)
+        return self.mlp(features.squeeze(0)), memory
+
+
 class Critic(Model):
     """The value function V(s); ``forward`` gives ``(..., 1)``."""
 

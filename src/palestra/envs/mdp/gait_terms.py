@@ -79,7 +79,7 @@ class feet_gait(ManagerTermBase):  # noqa: N801 - a term, named like the functio
         desired = self._command.desired_contact
         if velocity_command_name is not None:
             velocity = env.command_manager.get_command(velocity_command_name)[:, :3]
-            desired = desired | (torch.linalg.vector_norm(velocity, dim=-1, keepdim=True) < standing_below)
+            desired = desired | (velocity.square().sum(dim=-1, keepdim=True) < standing_below**2)
         return (contact == desired).to(torch.float32).mean(dim=-1)
 
 

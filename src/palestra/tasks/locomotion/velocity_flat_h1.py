@@ -1,7 +1,9 @@
 """A Unitree H1 learns in stages to balance, to stand, to walk and to follow commanded velocities on flat ground.
 
-The rewards and their weights are those of Isaac Lab's flat H1 task (2.3). The stages are a curriculum on the command
-(``velocity.STAGES``); a robot has fallen when its pelvis leans by 0.8 rad or is below 0.6 m.
+The rewards and their weights are those of Isaac Lab's flat H1 task (2.3), with a gait clock in place of the reward for
+feet in the air: feet that follow the clock and swing at a height. The policy sees the clock and what the robot
+measures; the linear velocity is the critic's alone. The stages are a curriculum on the command (``velocity.STAGES``); a
+robot has fallen when its pelvis leans by 0.8 rad or is below 0.6 m.
 """
 
 import math
