@@ -68,8 +68,9 @@ def run(args: argparse.Namespace) -> int:
         checks=results,
         complete=args.only is None,
     )
+    paths = report.write((subject.checkpoint.parent if subject.run is None else subject.run) / FOLDER)
     report.print()
-    for path in report.write((subject.checkpoint.parent if subject.run is None else subject.run) / FOLDER):
+    for path in paths:
         print(path)
     return FAILED if report.failed else 0
 
