@@ -66,9 +66,11 @@ def run(args: argparse.Namespace) -> int:
         versions=_versions(),
         seconds=time.monotonic() - began,
         checks=results,
+        complete=args.only is None,
     )
+    paths = report.write((subject.checkpoint.parent if subject.run is None else subject.run) / FOLDER)
     report.print()
-    for path in report.write((subject.checkpoint.parent if subject.run is None else subject.run) / FOLDER):
+    for path in paths:
         print(path)
     return FAILED if report.failed else 0
 

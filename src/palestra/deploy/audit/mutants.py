@@ -363,7 +363,7 @@ def _limits(subject: Subject, folder: Path, factor: float) -> Subject:
 def _failed_sim2sim(subject: Subject, folder: Path) -> Subject:
     path = folder / SIM2SIM
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"passed": False}), encoding="utf-8")
+    path.write_text(json.dumps({"passed": False, "checkpoint": str(subject.checkpoint)}), encoding="utf-8")
     return _variant(subject, run=folder)
 
 

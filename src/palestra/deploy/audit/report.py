@@ -80,6 +80,9 @@ class Report:
 
     checks: tuple[Check, ...]
 
+    complete: bool = True
+    """Whether no check was left out with ``--only``."""
+
     @property
     def failed(self) -> bool:
         """Whether any check failed."""
@@ -94,7 +97,9 @@ class Report:
         """Return the verdict in one line."""
         n = self.counts()
         start = "not ready for hardware" if self.failed else "no check failed"
-        return f"{start}: {n['fail']} failed, {n['warn']} warned, {n['pass']} passed, {n['skipped']} skipped"
+        left_out = "" if self.complete else "; only some checks were made"
+        counted = f"{n['fail']} failed, {n['warn']} warned, {n['pass']} passed, {n['skipped']} skipped"
+        return f"{start}: {counted}{left_out}"
 
     def to_json(self) -> str:
         """Return ``report.json``."""
@@ -107,6 +112,7 @@ class Report:
             "versions": self.versions,
             "seconds": round(self.seconds, 1),
             "passed": not self.failed,
+            "complete": self.complete,
             "counts": self.counts(),
             "checks": [check.to_dict() for check in self.checks],
         }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
-from palestra.deploy.audit.result import Check, Measure, judged, skipped, told
+from palestra.deploy.audit.result import Check, Measure, Status, judged, skipped, told
 from palestra.deploy.audit.subject import SIM2SIM, Subject
-from palestra.deploy.description import sha256
 
 
 def sim2sim(subject: Subject) -> Check:
@@ -28,14 +28,29 @@ def sim2sim(subject: Subject) -> Check:
         return judged(id, title, [measure], good="", bad="the result cannot be read", advice=advice)
     passed = content["passed"]
     measures = [Measure("verdict", "passed" if passed else "failed", "", "passed", "pass" if passed else "fail")]
-    checkpoint = content.get("checkpoint")
-    recorded = checkpoint.get("sha256") if isinstance(checkpoint, dict) else None
-    if recorded is not None:
-        same = recorded == sha256(subject.checkpoint)
-        text = "the audited one" if same else "another"
-        measures.append(Measure("checkpoint", text, "", "the audited one", "pass" if same else "fail"))
-    numbers = {k: v for k, v in content.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    measures += [told(name, value) for name, value in numbers.items()]
+    measures += [_of_this_checkpoint(subject, path, content), *_rows(content)]
     return judged(
         id, title, measures, good="the comparison was passed", bad="the policy does not carry over", advice=advice
     )
+
+
+def _of_this_checkpoint(subject: Subject, path: Path, content: dict[str, Any]) -> Measure:
+    """Judge whether the result is of the audited checkpoint, and was made after it."""
+    other = Path(str(content.get("checkpoint", ""))).name != subject.checkpoint.name
+    older = path.stat().st_mtime < subject.checkpoint.stat().st_mtime
+    text = "another" if other else "the audited one, but the result is older" if older else "the audited one"
+    status: Status = "fail" if other else "warn" if older else "pass"
+    return Measure("checkpoint", text, "", "the audited one, before the result", status)
+
+
+def _rows(content: dict[str, Any]) -> list[Measure]:
+    """Return the verdict on each simulation, and whether there was any."""
+    rows = [row for row in content.get("rows", []) if isinstance(row, dict) and row.get("status") != "baseline"]
+    compared = sum(row.get("status") in ("pass", "fail") for row in rows)
+    status: Status = "pass" if compared else "warn"
+    measures = [Measure("simulations compared with training", compared, "", "at least 1", status)]
+    for row in rows:
+        score, reason = row.get("score"), row.get("reason") or row.get("what") or ""
+        number = f", score {score:.3g}" if isinstance(score, int | float) else ""
+        measures.append(told(str(row.get("name")), f"{row.get('status')}{number}: {reason}"))
+    return measures
