@@ -179,13 +179,13 @@ class SimulatedRobot:
         if self.time - self._noted >= self.robot.control_dt - 1e-9:
             self._note()
         self._drive()
-        hung = None
-        if self.time < self._hangs_until and self._free is not None and self._free_dof is not None:
-            hung = self.data.qpos[self._free : self._free + 7].copy()
-        mujoco.mj_step(self.model, self.data)
-        if hung is not None:
-            self.data.qpos[self._free : self._free + 7] = hung
+        if self._free is not None and self._free_dof is not None and self.time < self._hangs_until:
+            pose = self.data.qpos[self._free : self._free + 7].copy()
+            mujoco.mj_step(self.model, self.data)
+            self.data.qpos[self._free : self._free + 7] = pose
             self.data.qvel[self._free_dof : self._free_dof + 6] = 0.0
+        else:
+            mujoco.mj_step(self.model, self.data)
         self.steps += 1
         if not np.isfinite(self.data.qpos).all():
             raise ConfigError(f"the simulated robot's state is not finite after {self.time:.3f} s")

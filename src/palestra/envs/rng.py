@@ -17,7 +17,7 @@ from torch import Tensor
 
 from palestra.utils.row_fusion import fusing
 
-MOST_FUSED = 16
+MOST_FUSED = 40
 """Numbers of a row that are drawn among fused operations; more are drawn by threads of their own."""
 
 _MASK = 0xFFFFFFFF

@@ -128,7 +128,7 @@ class HumanoidEventsCfg(EventsCfg):
     """Starts with some speed, and pushes: what balancing is learned from.
 
     Grounds, masses and the time until an action counts differ a little: without that a G1 lost 12 % of its score behind
-    a network of 10 ms, and fell now and then with other friction cones.
+    a network of 10 ms (``palestra sim2sim``).
     """
 
     materials: EventTermCfg | None = EventTermCfg(
