@@ -1,30 +1,74 @@
 """Other simulations: what they change, how results are judged, and the way down to the deployed process."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from palestra.cli.main import main
-from palestra.config import apply_overrides, load_env_cfg, make
+from palestra.config import apply_overrides, load_env_cfg, make, validate
 from palestra.deploy.sim2sim.result import Row, judge, score_names
 from palestra.deploy.sim2sim.robot_episodes import Episode, TruthScorer
 from palestra.deploy.sim2sim.variants import named, standard
 from palestra.errors import ConfigError
 
 
-def row(score: float, falls: float = 0.0) -> Row:
-    return Row("x", "", 10, score, falls=falls)
+def row(score: float | None, falls: float = 0.0, episodes: int = 100) -> Row:
+    return Row("x", "", episodes, score, falls=falls)
 
 
 def test_a_row_passes_within_the_tolerance():
-    rows = [row(0.8, 0.02), row(0.721), row(0.719), row(0.9, 0.06), row(0.9, 0.08), Row("none", "", reason="no GPU")]
+    rows = [row(0.8), row(0.721), row(0.719), row(0.9), Row("none", "", reason="no GPU")]
     assert not judge(rows, 0.1)
-    assert [r.status for r in rows] == ["baseline", "pass", "fail", "pass", "fail", "skipped"]
-    assert "10% of the score lost" in rows[2].reason and "falls in 8%" in rows[4].reason
+    assert [r.status for r in rows] == ["baseline", "pass", "fail", "pass", "skipped"]
+    assert rows[1].lost == pytest.approx(0.079 / 0.8) and "10% of the score lost" in rows[2].reason
+    assert rows[4].reason == "no GPU" and judge([rows[0], rows[1], rows[4]], 0.1)
     negative = [row(-100.0), row(-109.0), row(-111.0)]  # returns may be negative
     assert not judge(negative, 0.1) and [r.status for r in negative[1:]] == ["pass", "fail"]
+    assert not judge([row(0.8), row(math.nan)], 0.1)
+
+
+def test_falls_count_where_chance_does_not_explain_them():
+    """The margin is 2 percentage points: with none in training, 2 % are allowed to be the truth."""
+    # 3 episodes: one fall or more has the chance 1 - 0.98³ = 5.9 %; 10: 18 %; two of 10: 1.6 %; two of 20: 6.0 %
+    few = [row(1.0), row(1.0, 1 / 3, 3), row(1.0, 0.1, 10), row(1.0, 0.2, 10), row(1.0, 0.05, 20), row(1.0, 0.1, 20)]
+    assert not judge(few, 0.1)
+    assert [r.status for r in few[1:]] == ["fail", "pass", "fail", "pass", "fail"]
+    assert "falls in 33% of the episodes, 0% in training" in few[1].reason
+    # 100 episodes: 4 or more have the chance 14.1 %, 5 or more 5.1 %; of 10000 a share of 2.5 % is no chance at all
+    many = [row(1.0), row(1.0, 0.04), row(1.0, 0.05), row(1.0, 0.025, 10_000), row(1.0, 0.02, 10_000)]
+    assert not judge(many, 0.1)
+    assert [r.status for r in many[1:]] == ["pass", "fail", "fail", "pass"]
+    assert judge([row(1.0, 0.375, 16), row(1.0, 0.4375, 16)], 0.1)  # one more of 16
+    assert judge([row(1.0, 1.0), row(1.0, 1.0)], 0.1)
+
+
+def test_intervals():
+    """Wilson's for shares; the score's by pairs of episodes that started alike."""
+    rows = [row(1.0, 0.0, 10), row(1.0, 0.5, 10)]
+    judge(rows, 0.1)
+    # z² = 3.8416: none of 10 gives z² / (10 + z²) = 27.75 %; five of 10 give 0.5 ± z / (2 √(10 + z²)) = 0.5 ± 0.2634
+    assert rows[0].falls_95 == pytest.approx((0.0, 0.27754), abs=1e-4)
+    assert rows[1].falls_95 == pytest.approx((0.23659, 0.76341), abs=1e-4)
+
+    baseline, paired, other = row(0.5, 0.0, 2), row(0.35, 0.0, 2), row(0.35, 0.0, 2)
+    baseline.scores = {(0, 0): 0.4, (1, 0): 0.6}
+    paired.scores = {(1, 0): 0.5, (0, 0): 0.2}
+    other.scores = {(-1, 0): 0.2, (-1, 1): 0.5}
+    judge([baseline, paired, other], 0.5)
+    # differences 0.2 and 0.1: standard error 0.05; alone 0.1 and 0.15, together √0.0325
+    assert paired.lost == pytest.approx(0.3) and paired.lost_95 == pytest.approx(1.96 * 0.05 / 0.5)
+    assert other.lost_95 == pytest.approx(1.96 * math.sqrt(0.0325) / 0.5)
+    assert "scores" not in paired.to_dict() and paired.to_dict()["lost_95"] == paired.lost_95
+
+
+@pytest.mark.parametrize("score", [0.0, None, math.nan])
+def test_a_baseline_without_a_score_agrees_with_nothing(score):
+    rows = [row(score), row(0.0)]
+    assert not judge(rows, 0.1)
+    assert rows[1].status == "fail" and "nothing to compare with" in rows[1].reason
 
 
 def test_a_variant_from_the_command_line():
@@ -41,12 +85,13 @@ def test_the_standard_variants_change_what_they_say():
     for variant in standard(cfg):
         changed = load_env_cfg("Velocity-Flat-Go2")
         apply_overrides({"env": changed}, list(variant.overrides))
+        validate(changed, "env")
         assert changed.sim.dt * changed.decimation == pytest.approx(0.02)
         found[variant.name] = changed.sim
     assert found["finer time step"].dt == 0.00125
     assert found["elliptic cones"].cone == "elliptic"
     assert (found["converged solver"].iterations, found["converged solver"].tolerance) == (100, 1e-10)
-    assert found["implicit integrator"].integrator == "implicit"
+    assert (found["euler integrator"].integrator, found["euler integrator"].dt) == ("euler", 0.00125)
 
 
 def test_friction_and_contacts_are_scaled_in_the_engine():
@@ -57,6 +102,8 @@ def test_friction_and_contacts_are_scaled_in_the_engine():
     before = {name: env.engine.model_field(name).clone() for name in ("geom_friction", "geom_solref")}
     edits["less friction"](env)
     edits["softer contacts"](env)
+    edits["softer contacts"](env)
+    edits["stiffer contacts"](env)
     friction, solref = env.engine.model_field("geom_friction"), env.engine.model_field("geom_solref")
     np.testing.assert_allclose(friction[..., 0], 0.7 * before["geom_friction"][..., 0], rtol=1e-6)
     np.testing.assert_array_equal(friction[..., 1:], before["geom_friction"][..., 1:])

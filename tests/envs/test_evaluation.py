@@ -83,3 +83,24 @@ def test_episodes_without_an_end_are_reported_and_do_not_hang():
     env.close()
     assert (result.episodes, result.unfinished) == (0, 2)
     assert result.to_dict()["length_mean"] != result.to_dict()["length_mean"]  # NaN: nothing was measured
+
+
+def test_single_episodes_add_up_to_the_whole():
+    env = environment("Cartpole", 4)
+    push = torch.ones(4, 1)
+    result = evaluate(env, lambda obs: push, 6, seed=5)
+    again = evaluate(env, lambda obs: push, 4, seed=5)
+    env.close()
+    each = result.each
+    # two of the four environments give a second episode
+    assert sorted(zip(each.env.tolist(), each.ordinal.tolist(), strict=True)) == [
+        (0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (3, 0)
+    ]  # fmt: skip
+    assert float(each.returns.mean()) == pytest.approx(result.return_mean)
+    # 1 in every step but the last, in which the pole is down: the mean is 1 − 1/length
+    lengths = 1.0 / (1.0 - each.step_values["upright"])
+    assert lengths.shape == (6,) and torch.allclose(lengths, lengths.round(), atol=1e-4)
+    assert float(lengths.mean()) == pytest.approx(result.length_mean, rel=1e-5)
+    assert not each.succeeded.any() and "each" not in result.to_dict()
+    first = {int(e): float(r) for e, o, r in zip(each.env, each.ordinal, each.returns, strict=True) if o == 0}
+    assert {int(e): float(r) for e, r in zip(again.each.env, again.each.returns, strict=True)} == first

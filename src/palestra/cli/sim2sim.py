@@ -21,8 +21,8 @@ FOLDER = "sim2sim"
 FAILED = 1
 """Exit code where a simulation's result is not as good as training's."""
 
-_STEP_ENVIRONMENTS = 16
-"""Environments in which the exported control step acts: each takes its own run of the file."""
+_EXPORT_ENVIRONMENTS = 16
+"""Environments in which the exported files are checked."""
 _SCORED_AT_ONCE = 250
 _ROBOT = ("--lockstep", "--threads", "1", "--harness", "60")
 """Robots with a floating base hang in a harness until the policy has them."""
@@ -37,7 +37,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--num_episodes", type=count, default=100, metavar="N", help="episodes of each (default: 100)")
     robot = whole_number("--robot_episodes", 0)
     parser.add_argument(
-        "--robot_episodes", type=robot, default=10, metavar="N", help="episodes on simulated robots (default: 10)"
+        "--robot_episodes", type=robot, default=20, metavar="N", help="episodes on simulated robots (default: 20)"
     )
     parser.add_argument("--tolerance", type=float, default=0.1, metavar="SHARE", help="score that may be lost")
     parser.add_argument(
@@ -58,19 +58,22 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--tolerance is {args.tolerance}; it must be from 0 to less than 1")
 
     from palestra.deploy.sim2sim.result import judge
+    from palestra.deploy.sim2sim.table import print_table
     from palestra.deploy.sim2sim.variants import named, standard
     from palestra.rl.checkpoint import write_atomically
 
     further = [named(text) for text in args.variant]
     trained = find_trained(target, args)
     args.num_envs = min(args.num_episodes, args.num_envs or 100)
-    configs = play_configs(trained.task, args, trained.run)
-    rows = [_baseline(configs, trained, args)]
-    rows.append(_other_engine(configs, trained, args))
-    for variant in [*standard(configs.env), *further]:
-        rows.append(_variant(configs, trained, args, variant))
+    configs, engine = _settings(trained, args)
+    variants = [*standard(configs.env), *further]
     if args.menagerie is not None:
-        rows.append(_menagerie(configs, trained, args))
+        variants.append(_menagerie(configs, args.menagerie))
+    changed = [_changed(configs, variant) for variant in variants]  # what is wrong is said before anything runs
+    rows = [_evaluated(configs, trained, args, "training", f"{engine}, the task's own settings")]
+    rows.append(_other_engine(configs, trained, args))
+    for variant, settings in zip(variants, changed, strict=True):
+        rows.append(_evaluated(settings, trained, args, variant.name, variant.what, variant.edit))
     rows += _exported(configs, trained, args)
     passed = judge(rows, args.tolerance)
     report = {
@@ -87,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(text)
     else:
-        _print(f"{configs.task} · {trained.checkpoint}", rows, passed)
+        print_table(f"{configs.task} · {trained.checkpoint}", rows, passed)
         print(f"written to {place / FOLDER / 'result.json'}")
     return 0 if passed else FAILED
 
@@ -95,9 +98,19 @@ def run(args: argparse.Namespace) -> int:
 # --- in environments --------------------------------------------------------------------------------------------------
 
 
-def _baseline(configs: Configs, trained: Trained, args: argparse.Namespace) -> Row:
+def _settings(trained: Trained, args: argparse.Namespace) -> tuple[Configs, str]:
+    """Return the baseline's settings, on the device of training where there is one like it, and the engine's name."""
+    import torch
+
+    trained_on = "cpu"
+    if trained.run is not None:
+        trained_on = str(trained.run.config.get("env", {}).get("sim", {}).get("device", "cpu"))
+    if args.device is None and trained_on.startswith("cuda") and torch.cuda.is_available():
+        args.device = "cuda:0"
+    configs = play_configs(trained.task, args, trained.run)
     engine = "CUDA" if configs.env.sim.device.startswith("cuda") else "CPU"
-    return _evaluated(configs, trained, args, "training", f"{engine} engine, the task's own settings")
+    elsewhere = trained_on.startswith("cuda") and engine == "CPU"
+    return configs, f"{engine} engine" + (" (trained on the CUDA engine)" if elsewhere else "")
 
 
 def _other_engine(configs: Configs, trained: Trained, args: argparse.Namespace) -> Row:
@@ -108,35 +121,56 @@ def _other_engine(configs: Configs, trained: Trained, args: argparse.Namespace) 
     other = "cpu" if configs.env.sim.device.startswith("cuda") else "cuda:0"
     name = f"the other engine ({'CPU' if other == 'cpu' else 'CUDA'})"
     if other != "cpu" and not torch.cuda.is_available():
-        return Row(name, "MuJoCo Warp", reason="there is no CUDA GPU here")
-    changed = _changed(configs, (f"env.sim.device={other}",))
+        return Row(name, "MuJoCo Warp", reason="no GPU")
+    changed = _with(configs, f"env.sim.device={other}")
     return _evaluated(changed, trained, args, name, "the same settings")
 
 
-def _variant(configs: Configs, trained: Trained, args: argparse.Namespace, variant: Variant) -> Row:
-    changed = _changed(configs, variant.overrides)
-    return _evaluated(changed, trained, args, variant.name, variant.what, variant.edit)
+def _menagerie(configs: Configs, name: str) -> Variant:
+    """Return the variant with MuJoCo Menagerie's model in the place of the robot's.
 
-
-def _menagerie(configs: Configs, trained: Trained, args: argparse.Namespace) -> Row:
-    """Put MuJoCo Menagerie's model in the place of the robot's."""
+    Raises:
+        ConfigError: there is no such model, or it does not fit the task.
+    """
+    from palestra.config.registry import make
+    from palestra.deploy.sim2sim.other_model import OtherModelCfg
+    from palestra.deploy.sim2sim.variants import Variant
     from palestra.robots.menagerie import menagerie
 
-    changed = _changed(configs, ())
-    robot = changed.env.scene.robot
-    robot.spawn = menagerie(args.menagerie).spawn()
+    robot = getattr(configs.env.scene, "robot", None)
+    if robot is None:
+        raise ConfigError(f"--menagerie {name}: the scene of {configs.task} has no 'robot'")
+    spawn = OtherModelCfg(own=robot.spawn, other=menagerie(name).spawn())
+
+    def replace(env_cfg: Any) -> None:
+        env_cfg.scene.robot.spawn = spawn
+
+    variant = Variant(f"Menagerie's {name}", "its masses, shapes and passive joint forces", configure=replace)
+    trial = _changed(_with(configs, "env.scene.num_envs=1", "env.sim.device=cpu"), variant)
     try:
-        return _evaluated(changed, trained, args, f"Menagerie's {args.menagerie}", "its masses, shapes and limits")
+        make(trial.task, cfg=trial.env).close()
     except ConfigError as error:
-        raise ConfigError(f"--menagerie {args.menagerie}: its model does not fit the task: {error}") from error
+        raise ConfigError(f"--menagerie {name}: the model does not fit {configs.task}: {error}") from error
+    return variant
 
 
-def _changed(configs: Configs, overrides: tuple[str, ...]) -> Configs:
+def _with(configs: Configs, *overrides: str) -> Configs:
+    from palestra.deploy.sim2sim.variants import Variant
+
+    return _changed(configs, Variant("", "", overrides))
+
+
+def _changed(configs: Configs, variant: Variant) -> Configs:
     from palestra.config import apply_overrides, validate
 
     changed = Configs(configs.task, copy.deepcopy(configs.env), configs.agent, configs.library)
-    apply_overrides({"env": changed.env}, list(overrides))
-    validate(changed.env)
+    try:
+        apply_overrides({"env": changed.env}, list(variant.overrides))
+        if variant.configure is not None:
+            variant.configure(changed.env)
+        validate(changed.env, "env")
+    except ConfigError as error:
+        raise ConfigError(f"simulation {variant.name!r}: {error}" if variant.name else str(error)) from error
     return changed
 
 
@@ -144,7 +178,7 @@ def _evaluated(
     configs: Configs, trained: Trained, args: argparse.Namespace, name: str, what: str, edit: Any = None
 ) -> Row:
     from palestra.cli.play import build
-    from palestra.deploy.sim2sim.result import row_of, score_names
+    from palestra.deploy.sim2sim.result import row_of
     from palestra.envs.evaluation import evaluate
 
     env, policy = build(configs, Path(trained.checkpoint))
@@ -152,7 +186,7 @@ def _evaluated(
         if edit is not None:
             edit(env)
         result = evaluate(env, policy, args.num_episodes, seed=configs.env.seed)
-        return row_of(name, what, result, score_names(env))
+        return row_of(name, what, result, env)
     finally:
         env.close()
 
@@ -169,7 +203,9 @@ def _exported(configs: Configs, trained: Trained, args: argparse.Namespace) -> l
         try:
             exported = _export(configs, trained, args, Path(folder))
         except PalestraError as error:
-            return [Row(name, "the exported control step", reason=str(error)) for name in names]
+            reasons = [str(error), *(f"as {names[0]}" for _ in names[1:])]
+            pairs = zip(names, reasons, strict=True)
+            return [Row(name, "the exported control step", reason=reason) for name, reason in pairs]
         rows = [_step_in_environment(configs, trained, args, exported, names[0])]
         if args.robot_episodes:
             finer = (f"--physics_dt={configs.env.sim.dt / 4!r}",)
@@ -186,8 +222,7 @@ def _export(configs: Configs, trained: Trained, args: argparse.Namespace, folder
     from palestra.deploy.export import export
     from palestra.rl.checkpoint import load_checkpoint
 
-    changed = _changed(configs, (f"env.scene.num_envs={_STEP_ENVIRONMENTS}",))
-    changed.env.sim.device = "cpu"
+    changed = _with(configs, f"env.scene.num_envs={_EXPORT_ENVIRONMENTS}", "env.sim.device=cpu")
     env, policy = build(changed, Path(trained.checkpoint))
     try:
         export(
@@ -211,18 +246,17 @@ def _step_in_environment(
     from palestra.cli.play import build
     from palestra.deploy.export import control_step
     from palestra.deploy.sim2sim.exported_policy import ExportedPolicy
-    from palestra.deploy.sim2sim.result import row_of, score_names
+    from palestra.deploy.sim2sim.result import row_of
     from palestra.envs.evaluation import evaluate
 
-    changed = _changed(configs, (f"env.scene.num_envs={min(args.num_episodes, _STEP_ENVIRONMENTS)}",))
-    changed.env.sim.device = "cpu"
+    changed = _with(configs, "env.sim.device=cpu")
     env, policy = build(changed, Path(trained.checkpoint))
     try:
         step, _ = control_step(env, policy.graph(), allow_privileged=args.allow_privileged)  # type: ignore[attr-defined]
         assert step is not None
         exported_policy = ExportedPolicy(exported / "policy.onnx", step, env.num_envs)
-        result = evaluate(env, exported_policy, min(args.num_episodes, 2 * env.num_envs), seed=configs.env.seed)
-        return row_of(name, "the exported control step in the training engine", result, score_names(env))
+        result = evaluate(env, exported_policy, args.num_episodes, seed=configs.env.seed)
+        return row_of(name, "the exported control step in the CPU engine", result, env)
     finally:
         env.close()
 
@@ -240,15 +274,16 @@ def _on_robot(
 
     from palestra.cli.play import build
     from palestra.deploy.export import control_step
-    from palestra.deploy.sim2sim.result import score_names
+    from palestra.deploy.sim2sim.result import Row, score_names
     from palestra.deploy.sim2sim.robot_episodes import TruthScorer, drawn_commands, row_of_episodes, run_episode
     from palestra.deploy.sim_server import SimRobotProcess
     from palestra.deploy.udp import UdpRobot
 
-    changed = _changed(configs, (f"env.scene.num_envs={_SCORED_AT_ONCE}",))
-    changed.env.sim.device = "cpu"
+    changed = _with(configs, f"env.scene.num_envs={_SCORED_AT_ONCE}", "env.sim.device=cpu")
     env, policy = build(changed, Path(trained.checkpoint))
     try:
+        if not hasattr(env, "reward_manager"):
+            return Row(name, what, reason="a direct environment has no terms that could score what a robot did")
         step, _ = control_step(env, policy.graph(), allow_privileged=args.allow_privileged)  # type: ignore[attr-defined]
         assert step is not None
         length = env.max_episode_length * env.step_dt
@@ -259,13 +294,19 @@ def _on_robot(
         log = exported / f"{name.split()[0]}.npz"
         episodes = []
         place = str(trained.run.path) if trained.run is not None else configs.task
-        words = [*_ROBOT, *flags, "--log", str(log), *args.overrides]
-        with SimRobotProcess(place, words) as process:
-            robot = UdpRobot(process.host, process.port)
-            for number in range(args.robot_episodes):
-                commands = of_episode(number)
-                seed = configs.env.seed + number + 1
-                episodes.append(run_episode(exported, robot, commands, length, seed, velocity, env.step_dt))
+        settings = [] if args.config is None else ["--config", args.config]
+        words = [*_ROBOT, *flags, "--log", str(log), *settings, *args.overrides]
+        try:
+            with SimRobotProcess(place, words) as process:
+                robot = UdpRobot(process.host, process.port)
+                for number in range(args.robot_episodes):
+                    commands = of_episode(number)
+                    seed = configs.env.seed + number + 1
+                    episodes.append(run_episode(exported, robot, commands, length, seed, velocity, env.step_dt))
+        except ConnectionError as error:  # its simulation has diverged, and its log is lost
+            return Row(name, f"{what}; the robot is gone: {error}", len(episodes) + 1, score=0.0, falls=1.0)
+        except PalestraError as error:
+            return Row(name, what, reason=str(error))
         scorer, outcomes = TruthScorer(env, score_names(env)), []
         with np.load(log) as truth:
             qpos, qvel = truth["qpos"], truth["qvel"]
@@ -275,39 +316,3 @@ def _on_robot(
         return row_of_episodes(name, what, outcomes, [episode.trip for episode in episodes])
     finally:
         env.close()
-
-
-# --- the table --------------------------------------------------------------------------------------------------------
-
-
-def _print(title: str, rows: list[Row], passed: bool) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("simulation", no_wrap=True)
-    table.add_column("what differs")
-    for name in ("episodes", "score", "return", "velocity error", "falls"):
-        table.add_column(name, justify="right")
-    table.add_column("")
-    colours = {"pass": "green", "fail": "red", "skipped": "yellow", "baseline": "bold"}
-    for row in rows:
-        table.add_row(
-            row.name,
-            row.what,
-            str(row.episodes) if row.episodes else "–",
-            _number(row.score),
-            _number(row.returned),
-            _number(row.tracking_error),
-            "–" if row.falls is None else f"{row.falls:.0%}",
-            f"[{colours[row.status]}]{row.status}[/]" + (f": {row.reason}" if row.reason else ""),
-        )
-    Console(width=150).print(table)
-    skipped = sum(row.status == "skipped" for row in rows)
-    note = f" ({skipped} skipped)" if skipped else ""
-    print(("every simulation agrees with training" if passed else "NOT as good as in training") + note)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -13,6 +13,31 @@ from palestra.envs.base import RLEnv
 from palestra.envs.memory import forget
 
 Policy = Callable[[dict[str, Any]], Tensor]
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """The measured episodes one by one, on the host; the first axis of everything is the episode."""
+
+    env: Tensor
+    """Which environment it was in, int64.
+
+    Environments draw random numbers by seed, number and step: the first episodes of two evaluations with the same seed
+    start alike and are given the same commands.
+    """
+
+    ordinal: Tensor
+    """How many episodes that environment had ended before, int64."""
+
+    returns: Tensor
+    succeeded: Tensor
+    """Whether it ended with success, bool."""
+
+    step_values: dict[str, Tensor]
+    """Reward term to its mean over the steps of the episode, before weighting."""
+
+    causes: dict[str, Tensor]
+    """Cause to whether it ended the episode, bool."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +73,12 @@ class Evaluation:
     terminations: dict[str, float]
     """Cause to the share of the episodes that it ended; shares may overlap."""
 
+    each: Episodes = field(repr=False, compare=False)
+    """The episodes one by one."""
+
     def to_dict(self) -> dict[str, Any]:
-        """Return plain types."""
-        return asdict(self)
+        """Return plain types, without the single episodes."""
+        return {name: value for name, value in asdict(self).items() if name != "each"}
 
 
 class _Recorder:
@@ -65,11 +93,14 @@ class _Recorder:
         self.lengths: list[Tensor] = []
         self.successes: list[Tensor] = []
         self.metrics: dict[str, list[Tensor]] = {}
-        self.causes: dict[str, float] = {}
+        self.causes: dict[str, list[Tensor]] = {}
         self.present_return = torch.zeros(env.num_envs, device=env.device)
         self.present_length = torch.zeros_like(self.quota)
         self.steps = 0.0
         self.value_sums: Tensor | None = None
+        self.places: list[Tensor] = []
+        self.values: list[Tensor] = []
+        self.present_values: Tensor | None = None
 
     @property
     def wanted(self) -> Tensor:
@@ -88,6 +119,9 @@ class _Recorder:
         if manager is not None:
             values = manager.step_values @ counted.to(manager.step_values.dtype)
             self.value_sums = values if self.value_sums is None else self.value_sums + values
+            if self.present_values is None:
+                self.present_values = torch.zeros_like(manager.step_values)
+            self.present_values += manager.step_values
         self.present_return += reward
         self.present_length += 1
         rows = (ended & counted).nonzero().flatten()
@@ -95,13 +129,18 @@ class _Recorder:
             self.returns.append(self.present_return[rows])
             self.lengths.append(self.present_length[rows])
             self.successes.append(self.env.succeeded[rows])
+            self.places.append(torch.stack((rows, self.done[rows]), dim=-1))
+            if self.present_values is not None:
+                self.values.append((self.present_values[:, rows] / self.present_length[rows]).T)
             for name, value in self.last_metrics.items():
                 self.metrics.setdefault(name, []).append(value[rows])
             for name, flags in _causes(self.env).items():
-                self.causes[name] = self.causes.get(name, 0.0) + float(flags[rows].sum())
+                self.causes.setdefault(name, []).append(flags[rows])
         self.done += ended & counted
         self.present_return.masked_fill_(ended, 0.0)
         self.present_length.masked_fill_(ended, 0)
+        if self.present_values is not None:
+            self.present_values.masked_fill_(ended, 0.0)
 
     def result(self, num_episodes: int) -> Evaluation:
         """Return means and standard deviations."""
@@ -120,7 +159,20 @@ class _Recorder:
             length_seconds=float(lengths.mean()) * self.env.step_dt,
             step_values={name: value / self.steps for name, value in zip(names, sums, strict=True)},
             metrics={name: float(_gather(parts).mean()) for name, parts in self.metrics.items()},
-            terminations={name: number / max(count, 1) for name, number in self.causes.items()},
+            terminations={name: float(_gather(flags).mean()) for name, flags in self.causes.items()},
+            each=self._each(names),
+        )
+
+    def _each(self, names: list[str]) -> Episodes:
+        places = torch.cat(self.places).cpu() if self.places else torch.zeros(0, 2, dtype=torch.int64)
+        values = torch.cat(self.values).double().cpu() if self.values else torch.zeros(0, len(names))
+        return Episodes(
+            env=places[:, 0],
+            ordinal=places[:, 1],
+            returns=_gather(self.returns)[: len(places)],
+            succeeded=_gather(self.successes)[: len(places)] > 0.0,
+            step_values=dict(zip(names, values.T, strict=True)),
+            causes={name: _gather(flags) > 0.0 for name, flags in self.causes.items()},
         )
 
 

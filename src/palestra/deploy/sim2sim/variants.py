@@ -27,6 +27,9 @@ class Variant:
     edit: Callable[[Any], None] | None = field(default=None, compare=False)
     """Changes the model of an environment that was built."""
 
+    configure: Callable[[Any], None] | None = field(default=None, compare=False)
+    """Changes a configuration that overrides cannot express."""
+
 
 def standard(env_cfg: Any) -> list[Variant]:
     """Return the variants that every policy is tried in.
@@ -34,23 +37,35 @@ def standard(env_cfg: Any) -> list[Variant]:
     Args:
         env_cfg: the task's configuration.
     """
-    sim, decimation = env_cfg.sim, env_cfg.decimation
+    sim = env_cfg.sim
     cone = "pyramidal" if sim.cone == "elliptic" else "elliptic"
-    integrator = "implicit" if sim.integrator == "implicitfast" else "implicitfast"
+    other = "implicitfast" if sim.integrator == "euler" else "euler"
     converged = ("env.sim.iterations=100", "env.sim.ls_iterations=50", "env.sim.tolerance=1e-10")
+    # Motors' damping is explicit in Euler's method and needs the smaller step; no contact's time constant can be below
+    # two steps.
     return [
-        Variant(
-            "finer time step",
-            f"{1e3 * sim.dt / FINER:.3g} ms instead of {1e3 * sim.dt:.3g} ms",
-            (f"env.sim.dt={sim.dt / FINER!r}", f"env.decimation={decimation * FINER}"),
-        ),
+        Variant("finer time step", f"{1e3 * sim.dt / FINER:.3g} ms instead of {1e3 * sim.dt:.3g} ms", _finer(env_cfg)),
         # What a few iterations leave of elliptic cones is another physics, of which a policy learns nothing.
         Variant(f"{cone} cones", f"instead of {sim.cone}, converged", (f"env.sim.cone={cone}", *converged)),
         Variant("converged solver", "100 iterations, tolerance 1e-10", converged),
-        Variant(f"{integrator} integrator", f"instead of {sim.integrator}", (f"env.sim.integrator={integrator}",)),
+        Variant(
+            f"{other} integrator",
+            f"instead of {sim.integrator}; finer time step",
+            (*_finer(env_cfg), f"env.sim.integrator={other}"),
+        ),
         Variant("softer contacts", "twice the time constant of contacts", (), _scale("geom_solref", 2.0, slice(0, 1))),
+        Variant(
+            "stiffer contacts",
+            "half the time constant of contacts; finer time step",
+            _finer(env_cfg),
+            _scale("geom_solref", 0.5, slice(0, 1)),
+        ),
         Variant("less friction", "0.7 of the sliding friction", (), _scale("geom_friction", 0.7, slice(0, 1))),
     ]
+
+
+def _finer(env_cfg: Any) -> tuple[str, ...]:
+    return f"env.sim.dt={env_cfg.sim.dt / FINER!r}", f"env.decimation={env_cfg.decimation * FINER}"
 
 
 def named(text: str) -> Variant:
