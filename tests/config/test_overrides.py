@@ -15,7 +15,17 @@ from example_task import (
     track_velocity,
 )
 
-from palestra.config import apply_overlay, apply_overrides, get_value, load_overlay, set_value
+from palestra.cli.configuration import changes
+from palestra.config import (
+    apply_overlay,
+    apply_overrides,
+    get_value,
+    load_env_cfg,
+    load_overlay,
+    set_value,
+    validate,
+)
+from palestra.config.yaml_io import dump_yaml, load_yaml_config
 from palestra.errors import ConfigError
 from palestra.utils import configclass
 
@@ -303,3 +313,55 @@ def test_a_missing_or_binary_overlay(tmp_path):
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=r"binary\.yaml: cannot read this config file: not UTF-8 text$"):
         load_overlay(tmp_path / "binary.yaml")
+
+
+class TestAddedTerms:
+    """Groups named by ``TERM_CLASSES`` take new terms, by overrides and by files."""
+
+    def test_a_mapping_with_a_function_becomes_a_term(self, task_cfg, tmp_path):
+        file = tmp_path / "terms.yaml"
+        file.write_text(
+            "env:\n  events:\n    sticky:\n      mode: startup\n      params:\n"
+            "        asset_cfg: {name: robot, joint_names: [slider]}\n        friction_distribution_params: [1, 2]\n"
+            "      func: palestra.envs.mdp:randomize_joint_parameters\n"
+        )
+        apply_overlay(task_cfg, load_overlay(file))
+        apply_overrides(task_cfg, ["env.rewards.alive2={func: 'palestra.envs.mdp:is_alive', weight: 3}"])
+        sticky, alive = task_cfg["env"].events.sticky, task_cfg["env"].rewards.alive2
+        assert type(sticky).__name__ == "EventTermCfg" and type(alive).__name__ == "RewardTermCfg"
+        assert sticky.func.__name__ == "randomize_joint_parameters" and sticky.mode == "startup"
+        assert sticky.params["asset_cfg"].joint_names == ["slider"]
+        assert sticky.params["friction_distribution_params"] == (1.0, 2.0) and alive.weight == 3.0
+
+    def test_a_dumped_configuration_brings_its_added_terms(self, task_cfg, tmp_path):
+        apply_overrides(task_cfg, ["env.rewards.alive2={func: 'palestra.envs.mdp:is_alive', weight: 3}"])
+        dump_yaml(tmp_path / "config.yaml", task_cfg)
+        fresh = {"env": load_env_cfg("Cartpole")}
+        apply_overlay(fresh, load_yaml_config(tmp_path / "config.yaml"))
+        assert fresh["env"] == task_cfg["env"] and fresh["env"].rewards.alive2.weight == 3.0
+        changed = dict(changes(load_env_cfg("Cartpole"), load_yaml_config(tmp_path / "config.yaml")["env"]))
+        assert changed["rewards.alive2"]["weight"] == 3.0  # so that the -Play variant gets it too
+
+    @pytest.mark.parametrize(
+        ("override", "message"),
+        [
+            ("env.events.x={mode: reset}", "env.events.x: unknown key 'x': "),
+            ("env.events.x={func: 'palestra.envs.mdp:nothing'}", "env.events.x.func: cannot import"),
+            ("env.events.x={func: 'palestra.envs.mdp:is_alive', wight: 3}", "unknown key 'wight'"),
+            ("env.events={'a b': {func: 'palestra.envs.mdp:is_alive'}}", "a term's name must be a word"),
+            ("env.scene={x: {func: 'palestra.envs.mdp:is_alive'}}", "env.scene.x: unknown key 'x'"),
+        ],
+    )
+    def test_what_is_no_term_is_refused(self, task_cfg, override, message):
+        with pytest.raises(ConfigError) as caught:
+            apply_overrides(task_cfg, [override])
+        assert message in str(caught.value)
+
+    def test_a_term_without_its_mode_is_missed_by_validation(self, task_cfg):
+        apply_overrides(task_cfg, ["env.events.x={func: 'palestra.envs.mdp:randomize_joint_parameters'}"])
+        with pytest.raises(ConfigError, match=r"env\.events\.x\.mode"):
+            validate(task_cfg["env"], "env")
+
+    @pytest.fixture
+    def task_cfg(self) -> dict:
+        return {"env": load_env_cfg("Cartpole")}

@@ -131,12 +131,14 @@ def changes(default: object, dumped: Any, path: str = "") -> list[tuple[str, Any
     groups = is_config(default) or (isinstance(default, dict) and any(is_config(v) for v in default.values()))
     if not groups or not isinstance(dumped, dict):
         return [(path, dumped)] if plain_value(default) != dumped else []
-    items = default.items() if isinstance(default, dict) else vars(default).items()
+    items = {plain_key(k): v for k, v in (default if isinstance(default, dict) else vars(default)).items()}
     out: list[tuple[str, Any]] = []
-    for name, value in items:
-        if plain_key(name) in dumped:
-            below = f"{path}.{name}" if path else str(name)
-            out += changes(value, dumped[plain_key(name)], below)
+    for name, value in dumped.items():
+        below = f"{path}.{name}" if path else str(name)
+        if name in items:
+            out += changes(items[name], value, below)
+        elif isinstance(value, dict) and "func" in value:
+            out.append((below, value))  # a term that was added
     return out
 
 

@@ -29,8 +29,19 @@ class TermParameters:
     """Whether the function takes any keyword."""
 
 
+@dataclass(frozen=True)
+class TermGroup:
+    """Hint of a group of terms, to which terms can be added: ``TERM_CLASSES`` of its owner names it."""
+
+    kind: type
+    """Config class of a term."""
+
+
 def field_hint(config: object, name: str) -> Any:
     """Return the resolved annotation of a field, the parameters of a term, or ``UnknownType``."""
+    kind = getattr(type(config), "TERM_CLASSES", {}).get(name)
+    if kind is not None:
+        return TermGroup(kind)
     if name == "params" and callable(getattr(config, "func", None)):
         return term_parameters(getattr(config, "func"))  # noqa: B009 - a protocol of two attributes
     return _annotation(type(config), name)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from palestra.config.configclass import is_config, walk
-from palestra.config.hints import TermParameters, UnknownType, field_hint
+from palestra.config.hints import TermGroup, TermParameters, UnknownType, field_hint
 from palestra.config.values import Incoming, convert, field_name, item_hint, new_key
 from palestra.config.yaml_io import Overlay, parse_value
 from palestra.errors import ConfigError, did_you_mean
@@ -111,6 +111,8 @@ def _set(current: Any, hint: Any, rest: list[str], new: Incoming) -> Any:
     """Return what stands at ``new.path`` once ``new.value`` has been put at ``rest`` below it."""
     if not rest:
         return convert(dataclasses.replace(new, whole=_is_data(current, hint)), hint, current)
+    if isinstance(hint, TermGroup) and len(rest) == 1 and isinstance(new.value, Mapping):
+        return convert(dataclasses.replace(new, value={rest[0]: new.value}), hint, current)
     if is_config(current):
         name = field_name(new, current, rest[0])
         below = _below(new, name)
@@ -159,7 +161,7 @@ def _set_in_sequence(current: list | tuple, hint: Any, rest: list[str], new: Inc
 
 def _is_data(current: Any, hint: Any) -> bool:
     """Return whether a mapping given for ``current`` is a value of its own, such as ``{regex: number}``."""
-    if is_config(current) or isinstance(hint, TermParameters):
+    if is_config(current) or isinstance(hint, TermParameters | TermGroup):
         return False
     return not (isinstance(current, dict) and any(is_config(value) for value in current.values()))
 

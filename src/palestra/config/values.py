@@ -1,6 +1,7 @@
 """Check values from the command line and from YAML against what a config field takes, and convert them."""
 
 import collections.abc
+import dataclasses
 import enum
 import pathlib
 import re
@@ -13,6 +14,7 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 from palestra.config.configclass import MISSING, is_config
 from palestra.config.hints import (
+    TermGroup,
     TermParameters,
     UnknownType,
     array_kind,
@@ -65,6 +67,10 @@ def convert(new: Incoming, hint: Any, current: Any) -> Any:
         ConfigError: a wrong type or an unknown key; the message has the path, the value and what is allowed.
     """
     value = new.value
+    if isinstance(hint, TermGroup):
+        if isinstance(value, Mapping):
+            return _merge_group(new, hint, current)
+        hint = UnknownType
     if is_config(current):
         if value is None:  # None removes a term
             return None
@@ -280,6 +286,31 @@ def _merge_config(new: Incoming, config: Any) -> Any:
         child = new.child(name, item)
         setattr(config, name, convert(child, field_hint(config, name), getattr(config, name)))
     return config
+
+
+def _merge_group(new: Incoming, hint: TermGroup, current: Any) -> Any:
+    """Merge a mapping into a group of terms; an entry that is not there, and has a ``func``, becomes a term."""
+    group: Any = {} if current is None or current is MISSING else current
+    terms = vars(group) if is_config(group) else group
+    merged: dict[str, Any] = {}
+    for key, item in new.value.items():
+        child = new.child(key, item)
+        if isinstance(item, Mapping) and "func" in item and terms.get(key) is None:
+            if not (isinstance(key, str) and key.isidentifier() and not key.startswith("_")):
+                child.fail("a term's name must be a word of letters, digits and underscores")
+            function_first = {"func": item["func"], **item}  # which decides what params there are
+            merged[key] = _merge_config(dataclasses.replace(child, value=function_first), hint.kind())
+        else:
+            name = field_name(new, group, key) if is_config(group) else _known_key(child, group, key)
+            merged[name] = convert(child, UnknownType, terms[name])
+    terms.update(merged)
+    return group
+
+
+def _known_key(new: Incoming, group: Mapping[str, Any], key: Any) -> Any:
+    if key in group:
+        return key
+    new.fail(f"unknown key {key!r}: {did_you_mean(str(key), group)}; a new term needs 'func: module:name'")
 
 
 def field_name(new: Incoming, config: object, key: Any) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from palestra.config.configclass import MISSING, configclass
-from palestra.managers.term_cfg import EventTermCfg
+from palestra.managers.term_cfg import CurriculumTermCfg, EventTermCfg, RewardTermCfg, TerminationTermCfg
 from palestra.scene import InteractiveSceneCfg
 from palestra.sim import SimulationCfg
 
@@ -49,6 +49,14 @@ class DefaultEventManagerCfg:
 @configclass
 class BaseEnvCfg:
     """Fields of all environments."""
+
+    TERM_CLASSES: ClassVar[dict[str, type]] = {
+        "events": EventTermCfg,
+        "rewards": RewardTermCfg,
+        "terminations": TerminationTermCfg,
+        "curriculum": CurriculumTermCfg,
+    }
+    """Groups that overrides and YAML files may add terms to, by naming a ``func``, with the class of such a term."""
 
     sim: SimulationCfg = SimulationCfg()
     """Physics."""
