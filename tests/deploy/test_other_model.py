@@ -95,7 +95,9 @@ def base_fixed(text: str) -> str:
 
 
 def joint_added(text: str) -> str:
-    return text.replace('<site name="imu"', '<body name="tail"><joint name="wag"/><geom size="0.01"/></body><site name="imu"')
+    return text.replace(
+        '<site name="imu"', '<body name="tail"><joint name="wag"/><geom size="0.01"/></body><site name="imu"'
+    )
 
 
 @pytest.mark.parametrize(

@@ -149,5 +149,4 @@ def test_the_whole_way_with_a_cart_pole(tmp_path, monkeypatch, capsys):
     assert rows["training"]["status"] == "baseline" and rows["heavy"]["status"] == "pass"
     assert rows["policy.onnx"]["status"] == "pass" and rows["the other engine (CUDA)"]["status"] == "skipped"
     assert "deployed over UDP" in out and rows["deployed over UDP"]["episodes"] == 1
-    # while the controller brings the cart to its default pose nobody balances the pole
-    assert rows["deployed over UDP"]["status"] == "fail"
+    assert rows["plain MuJoCo, finer step"]["status"] == rows["deployed over UDP"]["status"] == "pass"
