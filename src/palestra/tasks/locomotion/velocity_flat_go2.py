@@ -3,8 +3,8 @@
 Rewards and their weights are those of Isaac Lab's flat Go2 task (2.3), with three differences chosen by measurement for
 a budget of a few million steps: sideways commands reach 0.5 instead of 1 m/s, a step counts as long from 0.25 s instead
 of 0.5 s in the air (the robot trots at about 2 Hz), and the learner normalises observations. The policy sees what the
-robot measures; its linear velocity, which no sensor tells, is the critic's alone. Until the tracking reward is 0.9 of its
-maximum this takes 54–57 instead of 49–54 iterations with 4096 environments, 93–125 instead of 61–96 with 1024.
+robot measures; its linear velocity, which no sensor tells, is the critic's alone. Until the tracking reward is 0.9 of
+its maximum this takes 54–57 instead of 49–54 iterations with 4096 environments, 93–125 instead of 61–96 with 1024.
 """
 
 import math
@@ -180,10 +180,10 @@ class PlayEnvCfg(EnvCfg):
 class AgentCfg(PPORunnerCfg):
     """Follows commands at 0.9 of the maximum within minutes on two cores.
 
-    Chosen by measurement, in steps of each of 4096 environments until the tracking reward is 0.9 of its maximum (seeds
-    1, 2, 3; the policy then saw its linear velocity): γ = 0.99 and 24 steps a rollout take 2280, 1704, –; γ = 0.97 takes 1992, 1512, 1560; with a KL target of
-    0.02 1224, 1176, 1392; with 16 steps 976, 880, 944; with more noise at the start 832, 800, 832. With less noise
-    (0.5) and γ = 0.99 it had hardly learned to step after 2880.
+    Chosen by measurement, in steps of each of 4096 environments until the tracking reward is 0.9 of its maximum
+    (seeds 1, 2, 3; the policy then saw its linear velocity): γ = 0.99 and 24 steps a rollout take 2280, 1704, –; γ
+    = 0.97 takes 1992, 1512, 1560; with a KL target of 0.02 1224, 1176, 1392; with 16 steps 976, 880, 944; with more
+    noise at the start 832, 800, 832. With less noise (0.5) and γ = 0.99 it had hardly learned to step after 2880.
     """
 
     experiment_name: str = "velocity_flat_go2"
