@@ -275,7 +275,10 @@ def test_any_sequence_of_operations(run, steps):
         ("Velocity-Flat-Go2", 20),
         ("Velocity-Flat-AnymalC", 20),
         ("Velocity-Rough-Go2", 26),  # rows of 187 heights, and tables read by an index, each end a program
-        ("Velocity-Flat-G1", 28),  # with pushes, delays, a gait's draws, and stages that all environments decide together
+        (
+            "Velocity-Flat-G1",
+            28,
+        ),  # with pushes, delays, a gait's draws, and stages that all environments decide together
     ],
 )
 def test_a_step_of_a_task_is_the_same(task, most, run, monkeypatch):
